@@ -1,0 +1,84 @@
+"""Degrade crops the way cameras and codecs do: low resolution, blur, compression, grey, dark, colour cast, occlusion."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vidfer.types import U8
+
+
+def degrade(image: U8, rng: np.random.Generator) -> U8:
+    """A random mixture of video conditions applied to a crop uint8[S,S,3]; about a quarter stay as they are."""
+    if rng.random() < 0.25:
+        return image
+    if rng.random() < 0.6:
+        image = _colour(image, rng)
+    if rng.random() < 0.3:
+        image = _low_resolution(image, rng)
+    elif rng.random() < 0.25:
+        image = _blur(image, rng)
+    if rng.random() < 0.15:
+        image = _noise(image, rng)
+    if rng.random() < 0.3:
+        image = _compress(image, rng)
+    if rng.random() < 0.25:
+        image = _occlude(image, rng)
+    return image
+
+
+def _colour(image: U8, rng: np.random.Generator) -> U8:
+    """Exposure, contrast, gamma and colour cast in one table per channel; sometimes grey."""
+    if rng.random() < 0.25:
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.uint8)
+    gamma = np.exp(rng.normal(0, 0.3))
+    gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.06, 3))
+    offset = rng.normal(0, 0.06)
+    levels = (np.arange(256) / 255.0)[:, None] ** gamma * gain + offset
+    table = np.clip(levels * 255, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(image, table.reshape(1, 256, 3)), np.uint8)
+
+
+def _low_resolution(image: U8, rng: np.random.Generator) -> U8:
+    size = image.shape[0]
+    small = int(rng.uniform(16, 64))
+    down = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    if rng.random() < 0.3:
+        down = _compress(np.asarray(down, np.uint8), rng)
+    return np.asarray(cv2.resize(down, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _blur(image: U8, rng: np.random.Generator) -> U8:
+    if rng.random() < 0.5:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
+    length = int(rng.integers(3, 10))
+    kernel = np.zeros((length, length), np.float32)
+    angle = rng.uniform(0, np.pi)
+    middle, reach = (length - 1) / 2, length / 2
+    start = (round(middle - reach * np.cos(angle)), round(middle - reach * np.sin(angle)))
+    end = (round(middle + reach * np.cos(angle)), round(middle + reach * np.sin(angle)))
+    cv2.line(kernel, start, end, 1.0)
+    return np.asarray(cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6)), np.uint8)
+
+
+def _noise(image: U8, rng: np.random.Generator) -> U8:
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 12)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def _compress(image: U8, rng: np.random.Generator) -> U8:
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(15, 70))])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)
+
+
+def _occlude(image: U8, rng: np.random.Generator) -> U8:
+    """Random erasing (Zhong et al., 2020): a rectangle of one colour or of noise."""
+    size = image.shape[0]
+    w, h = (rng.uniform(0.1, 0.45, 2) * size).astype(int)
+    x, y = int(rng.integers(0, size - w)), int(rng.integers(0, size - h))
+    image = image.copy()
+    if rng.random() < 0.5:
+        image[y : y + h, x : x + w] = rng.integers(0, 256, 3)
+    else:
+        image[y : y + h, x : x + w] = rng.integers(0, 256, (h, w, 3))
+    return image

@@ -1,0 +1,345 @@
+"""Training faces: `faces.parquet` in memory, its mesh, and augmented crops with every label moved along.
+
+A batch is a dict of float32 tensors; a label that a row does not have is NaN and its loss is masked (`losses.py`), so sets
+with different labels mix freely. Positions are in px of the crop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from vidfer.errors import DataError
+from vidfer.train.augment import degrade
+from vidfer.types import EMOTIONS, F32, I64, U8
+from vidfer.vision.geometry import CROP_PX, apply_transform, crop, crop_transform
+
+# soft7 comes in the order neutral, happiness, sadness, anger, fear, disgust, surprise.
+_SOFT7_TO_8 = [0, 1, 2, 6, 4, 5, 3]
+_EYE_CORNERS = (33, 263)
+# Left-right partners of the iBUG-68 points.
+MIRROR68 = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41]
+    + [40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
+# Hand-made and semi-automatic points; the automatic ones of affectnet are too loose to learn from.
+_POINTS68_SETS = ("lfpw", "ytf")
+# How often a row of a set is drawn in one epoch: labelled sets are small, FER+ is large and 48 px.
+DRAWS = {
+    "ferplus": 0.6,
+    "affectnet": 3.0,
+    "diffusionfer": 2.0,
+    "lfpw": 2.0,
+    "ytf": 1.0,
+    "colour": 0.8,
+    "web": 0.8,
+    "video": 1.0,
+}
+
+
+class MeshBasis:
+    """The 478-point mesh: PCA coefficients to px, and the left-right partner of every point."""
+
+    def __init__(self, path: Path) -> None:
+        arrays = np.load(path)
+        self.mean: F32 = arrays["mean"].astype(np.float32)
+        self.basis: F32 = arrays["basis"].astype(np.float32)
+        self.mirror = self._partners()
+
+    def _partners(self) -> I64:
+        from scipy.optimize import linear_sum_assignment
+
+        mirrored = self.mean * (-1, 1, 1)
+        distance = np.linalg.norm(mirrored[:, None] - self.mean[None], axis=2)
+        return np.asarray(linear_sum_assignment(distance)[1], np.int64)
+
+    def shape(self, coefficients: F32) -> F32:
+        """Mesh f32[N,478,3] in the face frame (eye distance 1, level) of coefficients f32[N,128]."""
+        flat = coefficients.astype(np.float32) @ self.basis.reshape(len(self.basis), -1)
+        return self.mean + flat.reshape(-1, *self.mean.shape)
+
+    def points(self, coefficients: F32, frame: F32) -> F32:
+        """Mesh f32[N,478,3] in px of the stored picture; `frame` is f32[N,4]: cx, cy, scale, angle (radians)."""
+        return to_picture(self.shape(coefficients), frame)
+
+
+def to_picture(shape: F32, frame: F32) -> F32:
+    """Points f32[N,K,2 or 3] of the face frame to px, by f32[N,4]: cx, cy, scale, angle."""
+    cx, cy, scale, angle = (column[:, None] for column in frame.T)
+    cos, sin = np.cos(angle), np.sin(angle)
+    out = shape * scale[:, :, None]
+    x, y = out[..., 0].copy(), out[..., 1].copy()
+    out[..., 0] = x * cos - y * sin + cx
+    out[..., 1] = x * sin + y * cos + cy
+    return np.asarray(out, np.float32)
+
+
+def to_face_frame(points: F32, frame: F32) -> F32:
+    """Inverse of `to_picture` for points f32[N,K,2]."""
+    cx, cy, scale, angle = (column[:, None] for column in frame.T)
+    x, y = points[..., 0] - cx, points[..., 1] - cy
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([x * cos + y * sin, -x * sin + y * cos], -1) / scale[:, :, None]
+
+
+@dataclass(slots=True)
+class FaceRows:
+    """Rows of `faces.parquet` as columns; NaN where a row has no such label.
+
+    Attributes:
+        images: Encoded pictures are decoded once: uint8[H,W,3] RGB, or uint8[H,W] where the file is grey.
+        box_px: f32[N,4] mesh bounding box, or the usual box of its set where no mesh was found.
+        points68_face: f32[N,68,2] points in the face frame: annotated (`hand68`), else derived from the mesh.
+    """
+
+    images: list[U8]
+    set_name: npt.NDArray[np.str_]
+    group: npt.NDArray[np.str_]
+    label: I64
+    label7: npt.NDArray[np.str_]
+    votes: F32
+    valence_arousal: F32
+    mesh_coef: F32
+    mesh_frame: F32
+    points68: F32
+    soft8: F32
+    soft7: F32
+    soft_va: F32
+    soft_id: F32
+    box_px: F32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: npt.NDArray[Any]) -> FaceRows:
+        """The rows of an index or mask array."""
+        index = np.flatnonzero(rows) if rows.dtype == bool else rows
+        columns = {n: getattr(self, n)[index] for n in self.__slots__ if n != "images"}
+        return FaceRows(images=[self.images[i] for i in index], **columns)
+
+
+def _matrix(column: Any, width: int) -> F32:
+    out = np.full((len(column), width), np.nan, np.float32)
+    for i, value in enumerate(column.to_pylist()):
+        if value is not None:
+            out[i] = value
+    return out
+
+
+def _decode(data: bytes) -> U8:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise DataError("faces.parquet holds a picture that cannot be decoded; make the file again")
+    grey = (image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all()
+    return np.ascontiguousarray(image[..., 0]) if grey else np.asarray(image, np.uint8)
+
+
+def read_faces(folder: Path, split: str, basis: MeshBasis) -> FaceRows:
+    """Read one split ("train" or "val") of `folder/faces.parquet`.
+
+    Raises:
+        DataError: The file or a column is missing.
+    """
+    path = folder / "faces.parquet"
+    if not path.is_file():
+        raise DataError(f"no training faces at {path}; give the folder that holds faces.parquet with --data")
+    table = pq.read_table(path, filters=[("split", "==", split)])
+    missing = {"image", "set", "group", "label", "votes", "mesh_coef", "mesh_frame", "soft8"} - set(table.column_names)
+    if missing:
+        raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}; see TRAINING in the model card")
+    codes = {name: i for i, name in enumerate(EMOTIONS)}
+    rows = FaceRows(
+        images=[_decode(data) for data in table["image"].to_pylist()],
+        set_name=np.array(table["set"].to_pylist()),
+        group=np.array(table["group"].to_pylist()),
+        label=np.array([codes.get(name, -1) for name in table["label"].to_pylist()]),
+        label7=np.array([name or "" for name in table["label7"].to_pylist()]),
+        votes=_matrix(table["votes"], 10),
+        valence_arousal=np.stack([_matrix(table[c], 1)[:, 0] for c in ("valence", "arousal")], 1),
+        mesh_coef=_matrix(table["mesh_coef"], len(basis.basis)),
+        mesh_frame=_matrix(table["mesh_frame"], 4),
+        points68=_matrix(table["points68"], 136),
+        soft8=_matrix(table["soft8"], 8),
+        soft7=_matrix(table["soft7"], 7),
+        soft_va=_matrix(table["soft_va"], 2),
+        soft_id=_matrix(table["soft_id"], 128),
+    )
+    _reject_turned_meshes(rows)
+    rows.points68[~np.isin(rows.set_name, _POINTS68_SETS) & (split == "train")] = np.nan
+    rows.box_px = _boxes(rows, basis)
+    return rows
+
+
+def _reject_turned_meshes(rows: FaceRows) -> None:
+    # FER2013 faces are upright: a mesh turned by more than 60 degrees there is a mistake of the labelling tool.
+    with np.errstate(invalid="ignore"):
+        wrong = (rows.set_name == "ferplus") & (np.abs(rows.mesh_frame[:, 3]) > np.pi / 3)
+    rows.mesh_coef[wrong] = np.nan
+    rows.mesh_frame[wrong] = np.nan
+
+
+def _boxes(rows: FaceRows, basis: MeshBasis) -> F32:
+    size = np.array([[im.shape[1], im.shape[0]] * 2 for im in rows.images], np.float32)
+    box = np.full((len(rows), 4), np.nan, np.float32)
+    found = np.flatnonzero(~np.isnan(rows.mesh_frame[:, 0]))
+    for part in np.array_split(found, max(1, len(found) // 2000)):
+        points = basis.points(rows.mesh_coef[part], rows.mesh_frame[part])[..., :2]
+        box[part] = np.concatenate([points.min(1), points.max(1)], 1)
+    for name in np.unique(rows.set_name):
+        of_set = rows.set_name == name
+        usual = np.nanmedian(box[of_set] / size[of_set], axis=0)
+        lost = of_set & np.isnan(box[:, 0])
+        box[lost] = usual * size[lost]
+    return box
+
+
+def held_out(groups: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+    """A fixed tenth of the groups (persons, clips, pictures): for choosing models and fitting temperatures."""
+    return np.array([hashlib.sha256(g.encode()).digest()[0] % 10 == 0 for g in groups])
+
+
+def fit_points68(rows: FaceRows, basis: MeshBasis, ridge: float = 30.0) -> tuple[F32, F32]:
+    """Linear map from mesh coefficients to the 68 points of the face frame, fitted on annotated rows.
+
+    Returns:
+        (weight f32[128,136], offset f32[136]).
+    """
+    known = ~np.isnan(rows.points68[:, 0]) & ~np.isnan(rows.mesh_frame[:, 0])
+    inputs = rows.mesh_coef[known]
+    target = to_face_frame(rows.points68[known].reshape(-1, 68, 2), rows.mesh_frame[known]).reshape(-1, 136)
+    centre_in, centre_out = inputs.mean(0), target.mean(0)
+    x, y = inputs - centre_in, target - centre_out
+    weight = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y)
+    return weight.astype(np.float32), (centre_out - centre_in @ weight).astype(np.float32)
+
+
+def fit_valence_arousal(rows: FaceRows) -> F32:
+    """Affine map f32[3,2] from (1, soft valence, soft arousal) to human ratings: the teacher's range is too narrow."""
+    known = ~np.isnan(rows.valence_arousal[:, 0]) & ~np.isnan(rows.soft_va[:, 0])
+    inputs = np.concatenate([np.ones((known.sum(), 1)), rows.soft_va[known]], 1)
+    return np.asarray(np.linalg.lstsq(inputs, rows.valence_arousal[known], rcond=None)[0], np.float32)
+
+
+def emotion_targets(rows: FaceRows) -> tuple[F32, F32]:
+    """Target distribution f32[N,8] and weight f32[N] of every row: votes, else label mixed with the teachers."""
+    soft7 = np.zeros_like(rows.soft8)
+    soft7[:, _SOFT7_TO_8] = rows.soft7
+    target = 0.7 * rows.soft8 + 0.3 * soft7
+    weight = np.full(len(rows), 0.5, np.float32)
+    labelled = (rows.label >= 0) & np.isnan(rows.votes[:, 0])
+    target[labelled] = 0.6 * np.eye(8)[rows.label[labelled]] + 0.4 * rows.soft8[labelled]
+    weight[labelled] = 1.0
+    voted = ~np.isnan(rows.votes[:, 0])
+    usable = voted & (np.nan_to_num(rows.votes[:, :8]).sum(1) >= 5)
+    target[usable] = rows.votes[usable, :8]
+    weight[voted], weight[usable] = 0.0, 1.0
+    target = np.nan_to_num(target, nan=1e-6)
+    return (target / target.sum(1, keepdims=True)).astype(np.float32), weight
+
+
+def va_targets(rows: FaceRows, recalibrate: F32) -> tuple[F32, F32]:
+    """Target f32[N,2] and weight f32[N]: human ratings count five times a recalibrated teacher's."""
+    teacher = np.concatenate([np.ones((len(rows), 1)), rows.soft_va], 1) @ recalibrate
+    human = ~np.isnan(rows.valence_arousal).any(1)
+    target = np.where(human[:, None], rows.valence_arousal, np.clip(teacher, -1, 1))
+    weight = np.where(human, 1.0, 0.2) * ~np.isnan(target).any(1)
+    return np.nan_to_num(target).astype(np.float32), weight.astype(np.float32)
+
+
+@dataclass(slots=True)
+class FaceTargets:
+    """Everything the losses want, per row, before augmentation."""
+
+    emotion: F32
+    emotion_weight: F32
+    va: F32
+    va_weight: F32
+    points68: F32  # [N,68,2], face frame; NaN without a mesh
+    points68_weight: F32
+
+
+def make_targets(rows: FaceRows, basis: MeshBasis) -> FaceTargets:
+    """Turn the labels of training rows into targets and weights."""
+    emotion, emotion_weight = emotion_targets(rows)
+    va, va_weight = va_targets(rows, fit_valence_arousal(rows))
+    weight, offset = fit_points68(rows, basis)
+    points68 = (rows.mesh_coef @ weight + offset).reshape(-1, 68, 2)
+    by_hand = ~np.isnan(rows.points68[:, 0]) & ~np.isnan(rows.mesh_frame[:, 0])
+    points68[by_hand] = to_face_frame(rows.points68[by_hand].reshape(-1, 68, 2), rows.mesh_frame[by_hand])
+    return FaceTargets(
+        emotion=emotion,
+        emotion_weight=emotion_weight,
+        va=va,
+        va_weight=va_weight,
+        points68=points68.astype(np.float32),
+        points68_weight=np.where(by_hand, 1.0, 0.3).astype(np.float32),
+    )
+
+
+def jittered_boxes(box_px: F32, seed: int, amount: float = 0.08) -> F32:
+    """Boxes whose corners are moved by up to ±`amount` of the longer side: the yardstick's protocol."""
+    rng = np.random.default_rng(seed)
+    side = (box_px[:, 2:] - box_px[:, :2]).max(1, keepdims=True)
+    return (box_px + rng.uniform(-amount, amount, box_px.shape) * side).astype(np.float32)
+
+
+def crops_of(rows: FaceRows, box_px: F32, size: int = CROP_PX) -> Iterator[tuple[U8, F32]]:
+    """Plain crops for evaluation: (uint8[size,size,3], transform f32[2,3]) per row."""
+    for image, transform in zip(rows.images, crop_transform(box_px, size=size), strict=True):
+        yield as_rgb(crop(image, transform, size)), transform
+
+
+def as_rgb(image: U8) -> U8:
+    """Grey pictures as three equal channels."""
+    return np.repeat(image[:, :, None], 3, 2) if image.ndim == 2 else image
+
+
+def random_boxes(box_px: F32, rng: np.random.Generator) -> tuple[F32, F32]:
+    """Boxes off by what detectors and trackers are off by, and in-plane turns in degrees, for augmentation."""
+    n = len(box_px)
+    centre, half = (box_px[:, :2] + box_px[:, 2:]) / 2, (box_px[:, 2:] - box_px[:, :2]) / 2
+    side = half.max(1, keepdims=True) * 2
+    centre = centre + np.clip(rng.normal(0, 0.05, (n, 2)), -0.15, 0.15) * side
+    half = half * np.exp(np.clip(rng.normal(0, 0.08, (n, 1)), -0.2, 0.25)) * np.exp(rng.normal(0, 0.03, (n, 2)))
+    roll = np.where(rng.random(n) < 0.15, rng.uniform(-60, 60, n), rng.normal(0, 10, n))
+    return np.concatenate([centre - half, centre + half], 1).astype(np.float32), roll.astype(np.float32)
+
+
+def augmented(
+    rows: FaceRows, targets: FaceTargets, basis: MeshBasis, index: I64, rng: np.random.Generator, size: int = CROP_PX
+) -> dict[str, npt.NDArray[Any]]:
+    """One training batch: crops uint8[B,size,size,3] and targets in px of the crop, half of them mirrored."""
+    box, roll = random_boxes(rows.box_px[index], rng)
+    transform = crop_transform(box, roll, size)
+    frame = rows.mesh_frame[index]
+    mesh = basis.points(rows.mesh_coef[index], frame)
+    points68 = apply_transform(transform, to_picture(targets.points68[index], frame))
+    scale = np.hypot(transform[:, 0, 0], transform[:, 1, 0])
+    mesh = np.concatenate([apply_transform(transform, mesh[..., :2]), mesh[..., 2:] * scale[:, None, None]], 2)
+    images = np.stack([as_rgb(crop(rows.images[i], t, size)) for i, t in zip(index, transform, strict=True)])
+    flip = rng.random(len(index)) < 0.5
+    images[flip] = images[flip, :, ::-1]
+    mesh[flip] = mesh[flip][:, basis.mirror] * (-1, 1, 1) + (size - 1, 0, 0)
+    points68[flip] = points68[flip][:, MIRROR68] * (-1, 1) + (size - 1, 0)
+    return {
+        "image": np.stack([degrade(image, rng) for image in images]),
+        "emotion": targets.emotion[index],
+        "emotion_weight": targets.emotion_weight[index],
+        "va": targets.va[index],
+        "va_weight": targets.va_weight[index],
+        "mesh": mesh.astype(np.float32),
+        "points68": points68.astype(np.float32),
+        "points68_weight": targets.points68_weight[index],
+        "box": np.concatenate([mesh[..., :2].min(1), mesh[..., :2].max(1)], 1).astype(np.float32),
+        "presence": np.ones(len(index), np.float32),
+        # A mirrored face is the same person to the teacher, too: its embedding is close enough to keep.
+        "embedding": rows.soft_id[index],
+    }
