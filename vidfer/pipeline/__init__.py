@@ -1,0 +1,1 @@
+"""Stages put together: analysis, threads, the second pass that draws."""
