@@ -1,0 +1,6 @@
+"""``python -m vidfer``."""
+
+from vidfer.cli.app import main
+
+if __name__ == "__main__":
+    main()
