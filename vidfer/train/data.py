@@ -134,10 +134,10 @@ def _matrix(column: Any, width: int) -> F32:
     return out
 
 
-def _decode(data: bytes) -> U8:
+def decode_image(data: bytes) -> U8:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
-        raise DataError("faces.parquet holds a picture that cannot be decoded; make the file again")
+        raise DataError("the training file holds a picture that cannot be decoded; make the file again")
     grey = (image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all()
     return np.ascontiguousarray(image[..., 0]) if grey else np.asarray(image, np.uint8)
 
@@ -157,7 +157,7 @@ def read_faces(folder: Path, split: str, basis: MeshBasis) -> FaceRows:
         raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}; see TRAINING in the model card")
     codes = {name: i for i, name in enumerate(EMOTIONS)}
     rows = FaceRows(
-        images=[_decode(data) for data in table["image"].to_pylist()],
+        images=[decode_image(data) for data in table["image"].to_pylist()],
         set_name=np.array(table["set"].to_pylist()),
         group=np.array(table["group"].to_pylist()),
         label=np.array([codes.get(name, -1) for name in table["label"].to_pylist()]),

@@ -1,0 +1,1 @@
+"""Networks and geometry: from pictures to faces and what they show."""
