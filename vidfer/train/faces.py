@@ -56,13 +56,14 @@ class FaceTask:
         return int(expected // BATCH_FACES)
 
     def batches(self, epoch: int, generator_seed: int) -> Iterator[dict[str, Tensor]]:
-        """Batches of faces mixed with crops of scenes."""
+        """Batches of faces mixed with crops of scenes, without end: how many rows are drawn is random."""
         rng = np.random.default_rng([generator_seed, epoch])
-        order = self._draw_rows(rng)
-        for start in range(0, len(order) - BATCH_FACES + 1, BATCH_FACES):
-            faces = augmented(self.rows, self.targets, self.basis, order[start : start + BATCH_FACES], rng)
-            scenes = self.scenes.draw(BATCH_SCENE_FACES, BATCH_EMPTY, rng)
-            yield _join(faces, scenes)
+        while True:
+            order = self._draw_rows(rng)
+            for start in range(0, len(order) - BATCH_FACES + 1, BATCH_FACES):
+                faces = augmented(self.rows, self.targets, self.basis, order[start : start + BATCH_FACES], rng)
+                scenes = self.scenes.draw(BATCH_SCENE_FACES, BATCH_EMPTY, rng)
+                yield _join(faces, scenes)
 
     def _draw_rows(self, rng: np.random.Generator) -> I64:
         share = np.array([DRAWS.get(name, 1.0) for name in self.rows.set_name.tolist()])

@@ -1,0 +1,139 @@
+"""ONNX Runtime behind one small door: packaged networks with their cards, and the provider that really runs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from vidfer.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+_log = logging.getLogger(__name__)
+
+DEVICES = ("auto", "cpu", "cuda")
+MODELS = ("face_detector", "face_analyzer")
+CARD_KEY = "vidfer_card"
+SUMS = "SHA256SUMS"
+_FOLDER = Path(__file__).resolve().parent.parent / "models"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a network file says of itself; the rest of the card (data, metrics, command) stands in `details`."""
+
+    name: str
+    version: str
+    licence: str
+    sha256: str
+    details: dict[str, Any]
+
+
+class Session:
+    """A loaded network.
+
+    Args:
+        path: ONNX file whose metadata hold a card.
+        device: "auto" (CUDA where it works, else CPU), "cpu" or "cuda".
+        threads: Threads inside one operator. 1 beside other work: ONNX Runtime's threads spin while they wait.
+
+    Raises:
+        ModelError: The file is missing, damaged or has no card.
+        UsageError: The device is unknown, or CUDA was asked for and does not work.
+    """
+
+    def __init__(self, path: Path, *, device: str = "auto", threads: int = 1) -> None:
+        if device not in DEVICES:
+            raise UsageError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
+        data, sha256 = _read(path)
+        self._session = _create(path, data, device, threads)
+        meta = self._session.get_modelmeta().custom_metadata_map
+        self.card = _parse_card(path, meta.get(CARD_KEY), sha256)
+        self.provider: str = self._session.get_providers()[0].removesuffix("ExecutionProvider").lower()
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """All outputs by name."""
+        return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
+
+
+def load(name: str, *, device: str = "auto", threads: int = 1) -> Session:
+    """Load one of the packaged networks (`MODELS`), checking its sha256."""
+    return Session(model_path(name), device=device, threads=threads)
+
+
+def load_card(name: str) -> ModelCard:
+    """The card of a packaged network."""
+    return load(name, device="cpu").card
+
+
+def model_path(name: str) -> Path:
+    """Where a packaged network lies."""
+    if name not in MODELS:
+        raise ModelError(f"unknown network {name!r}: choose one of {', '.join(MODELS)}")
+    return _FOLDER / f"{name}.onnx"
+
+
+@cache
+def _sums() -> dict[str, str]:
+    lines = (_FOLDER / SUMS).read_text().splitlines() if (_FOLDER / SUMS).is_file() else []
+    return {name: digest for digest, name in (line.split() for line in lines)}
+
+
+def _read(path: Path) -> tuple[bytes, str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the network {path}: {error.strerror}; install vidfer again") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if path.parent == _FOLDER and _sums().get(path.name) != digest:
+        raise ModelError(f"the network {path} is damaged: its sha256 is not the one in {SUMS}; install vidfer again")
+    return data, digest
+
+
+def _create(path: Path, data: bytes, device: str, threads: int) -> ort.InferenceSession:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise ModelError("ONNX Runtime is not installed: pip install 'vidfer[cpu]' (or 'vidfer[gpu]')") from error
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    wanted = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider"]}.get(
+        device, ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    available = [provider for provider in wanted if provider in ort.get_available_providers()]
+    if not available:
+        raise UsageError("--device cuda: this ONNX Runtime has no CUDA; pip install 'vidfer[gpu]' in place of 'vidfer[cpu]'")
+    try:
+        session = ort.InferenceSession(data, options, providers=available)
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises many kinds, none documented
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"ONNX Runtime cannot load the network {path.name}: {reason}") from error
+    # ONNX Runtime lists CUDA and silently falls back: only the created session tells the truth.
+    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise UsageError("--device cuda: CUDA does not work here (driver, CUDA or cuDNN missing); use --device cpu")
+    return session
+
+
+def _parse_card(path: Path, text: str | None, sha256: str) -> ModelCard:
+    try:
+        details = json.loads(text or "")
+        return ModelCard(
+            name=details["name"],
+            version=details["version"],
+            licence=details["licence"],
+            sha256=sha256,
+            details=details,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"the network {path.name} has no valid card in its metadata: export it with vidfer train") from error
