@@ -23,6 +23,7 @@ DEVICES = ("auto", "cpu", "cuda")
 MODELS = ("face_detector", "face_analyzer")
 CARD_KEY = "vidfer_card"
 SUMS = "SHA256SUMS"
+_NO_RUNTIME = "ONNX Runtime is not installed: pip install 'vidfer[cpu]' (or 'vidfer[gpu]')"
 _FOLDER = Path(__file__).resolve().parent.parent / "models"
 
 
@@ -75,6 +76,15 @@ def load_card(name: str) -> ModelCard:
     return load(name, device="cpu").card
 
 
+def available_providers() -> list[str]:
+    """What the installed ONNX Runtime was built for; what really runs is `Session.provider`."""
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise ModelError(_NO_RUNTIME) from error
+    return [str(name).removesuffix("ExecutionProvider").lower() for name in ort.get_available_providers()]
+
+
 def model_path(name: str) -> Path:
     """Where a packaged network lies."""
     if name not in MODELS:
@@ -103,7 +113,7 @@ def _create(path: Path, data: bytes, device: str, threads: int) -> ort.Inference
     try:
         import onnxruntime as ort
     except ImportError as error:
-        raise ModelError("ONNX Runtime is not installed: pip install 'vidfer[cpu]' (or 'vidfer[gpu]')") from error
+        raise ModelError(_NO_RUNTIME) from error
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -1,0 +1,179 @@
+"""``vidfer process``: videos in, tables and annotated videos out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from vidfer.cli.progress import ProgressLine, clock, is_live, logs_shown
+from vidfer.errors import UsageError, VidferError
+
+if TYPE_CHECKING:
+    from vidfer.pipeline.run import ProcessOptions, ProcessResult
+
+PARTIAL = 4
+
+Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of them.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Where results go; made if missing. [default: here]")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are already there.")]
+NoRender = Annotated[bool, typer.Option("--no-render", help="Tables only, no annotated video.")]
+Landmarks = Annotated[
+    str,
+    typer.Option(
+        "--landmarks", click_type=click.Choice(["68", "478", "none"]), help="Points of a face to write and draw."
+    ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option("--start", metavar="TIME", help="First moment to analyse: 90, 1:30, 00:01:30.5 or a frame, 120f."),
+]
+End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="Where to stop, written as --start.")]
+Fps = Annotated[float | None, typer.Option("--fps", metavar="F", help="Analyse F frames a second of video.")]
+Stride = Annotated[int | None, typer.Option("--stride", metavar="N", help="Analyse every Nth frame.")]
+Stream = Annotated[int, typer.Option("--stream", metavar="N", help="Which video stream of the file, 0 is the first.")]
+DetectEvery = Annotated[
+    str,
+    typer.Option(
+        "--detect-every", metavar="auto|N", help="Search for new faces every N frames; auto: at least 5 times a second."
+    ),
+]
+Smooth = Annotated[
+    str,
+    typer.Option(
+        "--smooth",
+        click_type=click.Choice(["off", "light", "medium", "strong"]),
+        help="Smoothing over time; raw values are kept beside.",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", click_type=click.Choice(["auto", "cpu", "cuda"]), help="Where the networks run; auto: CUDA if it works."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object with the reports to stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the log and, after an error, its traceback.")]
+
+
+def process(
+    inputs: Inputs,
+    output: Output = Path(),
+    overwrite: Overwrite = False,
+    no_render: NoRender = False,
+    landmarks: Landmarks = "68",
+    start: Start = None,
+    end: End = None,
+    fps: Fps = None,
+    stride: Stride = None,
+    stream: Stream = 0,
+    detect_every: DetectEvery = "auto",
+    smooth: Smooth = "medium",
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Analyse videos: a table with one row per face per frame, a table of tracks, a report, an annotated video.
+
+    Results of NAME.mp4 are NAME.parquet, NAME.tracks.parquet, NAME.run.json and NAME.annotated.mp4.
+    """
+    from vidfer.pipeline.run import ProcessOptions
+
+    options = ProcessOptions(
+        output_dir=output,
+        overwrite=overwrite,
+        render=not no_render,
+        landmarks=None if landmarks == "none" else int(landmarks),
+        start=start,
+        end=end,
+        fps=fps,
+        stride=stride,
+        stream=stream,
+        detect_every=_detect_every(detect_every),
+        smooth=smooth,
+        device=device,
+    )
+    line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
+    with logs_shown(line, sys.stderr, debug=debug, quiet=quiet):
+        outcomes = _process(inputs, options, None if quiet else line)
+    done = [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
+    failed = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
+    if as_json:
+        print(json.dumps({"results": [_as_dict(r) for r in done], "errors": [_error(*f) for f in failed]}, indent=2))
+    elif not quiet:
+        for result in done:
+            print(summary(result))
+    for _, error in failed:
+        print("vidfer: error:", " ".join(str(error).split()), file=sys.stderr)
+    raise typer.Exit(exit_code(len(done), [error for _, error in failed]))
+
+
+def _detect_every(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--detect-every: got {text!r}, allowed are auto and whole numbers from 1") from None
+
+
+def _process(
+    inputs: Sequence[Path], options: ProcessOptions, line: ProgressLine | None
+) -> list[ProcessResult | tuple[Path, VidferError]]:
+    from vidfer.pipeline.run import process_many
+
+    try:
+        return process_many(inputs, options, line.update if line else None)
+    finally:
+        if line:
+            line.clear()
+
+
+def exit_code(done: int, errors: Sequence[VidferError]) -> int:
+    """0 when all went well, 4 when only some did; else what the errors have in common, or 1."""
+    if not errors:
+        return 0
+    if done:
+        return PARTIAL
+    codes = {error.exit_code for error in errors}
+    return codes.pop() if len(codes) == 1 else 1
+
+
+def summary(result: ProcessResult) -> str:
+    """What was found and where it lies, for a person."""
+    counts, source = result.report["counts"], result.report["source"]
+    found = f"{counts['analysed']} frames, {counts['tracks']} tracks, {counts['faces']} faces"
+    lines = [f"{source['name']}: {found}"]
+    kinds = [
+        (result.table_path, "one row per face per frame"),
+        (result.tracks_path, "one row per face track"),
+        (result.report_path, "what was done, with which networks, in numbers"),
+        (result.video_path, "the video with its faces drawn in"),
+    ]
+    written = [(str(path), what) for path, what in kinds if path]
+    width = max(len(path) for path, _ in written)
+    return "\n".join([*lines, *(f"  {path:<{width}}  {what}" for path, what in written)])
+
+
+def _as_dict(result: ProcessResult) -> dict[str, Any]:
+    return {
+        "source": str(result.source),
+        "table": str(result.table_path),
+        "tracks": str(result.tracks_path),
+        "report": result.report,
+        "report_path": str(result.report_path),
+        "video": str(result.video_path) if result.video_path else None,
+    }
+
+
+def _error(path: Path, error: VidferError) -> dict[str, Any]:
+    return {"source": str(path), "error": " ".join(str(error).split()), "exit_code": error.exit_code}

@@ -1,0 +1,122 @@
+"""What a person sees on stderr while a run lasts: one live line on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from vidfer.pipeline.run import Progress
+
+_STAGES = {"analyse": "analysing", "finish": "finishing", "render": "drawing"}
+_LIVE_S = 0.1
+_SPARSE_S = 10.0
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people read them: 0:07, 12:30, 1:02:03."""
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def describe(progress: Progress) -> str:
+    """One moment of a run in words: frames, frames/s, times real time, time left, faces."""
+    done, total, seconds = progress.frames_done, progress.frames_total, progress.seconds
+    words = [_STAGES.get(progress.stage, progress.stage)]
+    if done:
+        words.append(f"{done}/{total} frames" if total else f"{done} frames")
+    if done and seconds > 0:
+        words.append(f"{done / seconds:.0f} frames/s")
+        if progress.time_s > 0:
+            words.append(f"{progress.time_s / seconds:.1f}x real time")
+        if total and total > done:
+            words.append(f"{clock((total - done) * seconds / done)} left")
+    if progress.stage == "analyse" and done:
+        words.append("1 face" if progress.faces == 1 else f"{progress.faces} faces")
+    return " · ".join(words)
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether a line on `stream` can be written over."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+class ProgressLine:
+    """Writes the progress of one source after another to a stream.
+
+    Args:
+        stream: Where to, usually stderr.
+        live: Write over one line; else a line every ten seconds and one when a stage ends.
+        now: Seconds of a clock that only goes forward.
+    """
+
+    def __init__(self, stream: TextIO, *, live: bool, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._live = live
+        self._now = now
+        self._name = ""
+        self._due = 0.0
+        self._shown = False
+
+    def start(self, name: str) -> None:
+        """What follows belongs to the source `name`."""
+        self.clear()
+        self._name = name
+        self._due = self._now() + (0 if self._live else _SPARSE_S)
+
+    def update(self, progress: Progress) -> None:
+        """Show `progress`, unless something was shown just now."""
+        now = self._now()
+        if now < self._due:
+            return
+        self._due = now + (_LIVE_S if self._live else _SPARSE_S)
+        text = f"{self._name}: {describe(progress)}" if self._name else describe(progress)
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write(f"\r{text[:width]}\x1b[K")
+            self._shown = True
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Take the live line away, so that something else can be written."""
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._shown = False
+
+
+class LogLines(logging.Handler):
+    """Warnings of the library as single lines on stderr that do not run into the live line."""
+
+    def __init__(self, stream: TextIO, line: ProgressLine) -> None:
+        super().__init__()
+        self._stream = stream
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self._line.clear()
+        self._stream.write(f"vidfer: {record.levelname.lower()}: {self.format(record)}\n")
+        self._stream.flush()
+
+
+@contextmanager
+def logs_shown(line: ProgressLine, stream: TextIO, *, debug: bool, quiet: bool) -> Iterator[None]:
+    """Send vidfer's own log to `stream`: everything with `debug`, errors only with `quiet`, else warnings too."""
+    logger = logging.getLogger("vidfer")
+    handler, level = LogLines(stream, line), logger.level
+    logger.setLevel(logging.DEBUG if debug else logging.ERROR if quiet else logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

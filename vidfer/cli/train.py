@@ -1,0 +1,3 @@
+"""``vidfer train``: fit, evaluate and export the two networks."""
+import typer
+app = typer.Typer(help="Train the networks.")
