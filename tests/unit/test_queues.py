@@ -168,7 +168,7 @@ def test_read_ahead_stops_when_the_reader_fails(error: type[BaseException]) -> N
         while True:
             yield 0
 
-    with pytest.raises(error), read_ahead("decode", produce(), 2) as items:
+    with pytest.raises(error), read_ahead("decode", produce(), 2) as items:  # noqa: PT012 - the reader fails
         for _ in items:
             raise error
 

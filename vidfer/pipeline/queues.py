@@ -1,7 +1,7 @@
 """Bounded hand-over between threads: pressure runs backwards by blocking, and nothing can hang once something failed.
 
-End of stream (`Channel.close`) and failure (`Channel.abort`) are different messages. To stop a pipeline: abort its channels
-first, join its workers second; the other way round deadlocks on a worker that waits for room.
+End of stream (`Channel.close`) and failure (`Channel.abort`) are different messages. To stop a pipeline: abort its
+channels first, join its workers second; the other way round deadlocks on a worker that waits for room.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Aborted(Exception):  # noqa: N818 - not an error by itself: the other side
 class Channel(Generic[T]):
     """A bounded queue that ends in one of two ways: closed (all was said) or aborted (something failed).
 
-    Several threads may write and several may read. After an abort what is still queued is dropped, so the first error is seen
-    at once by everybody.
+    Several threads may write and several may read. After an abort what is still queued is dropped: everybody sees the
+    first error at once.
 
     Args:
         capacity: Items that may wait; `put` blocks beyond that.

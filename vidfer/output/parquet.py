@@ -1,0 +1,268 @@
+"""Parquet files: written whole or not at all, with the encodings that make them small, and closed parts for long runs.
+
+A Parquet file that was not closed cannot be read: every file is written under ``NAME.part`` and renamed when complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vidfer.errors import InputError, OutputError
+
+FOOTER_KEY = "vidfer"
+ROW_GROUP_ROWS = 65_536
+# Rows with 478 landmarks take 6 kB each: without this limit a row group of them would hold 390 MB in memory.
+ROW_GROUP_BYTES = 64 << 20
+_PART = re.compile(r"part-(\d{6,})\.parquet")
+
+
+def column_array(values: npt.ArrayLike, kind: pa.DataType, valid: npt.ArrayLike | None = None) -> pa.Array:
+    """A column from numpy values; NaN becomes null (missing is never NaN in our tables).
+
+    Args:
+        values: [R], or [R,N] for a fixed size list of N; a list is null as soon as one of its values is NaN. For a
+            dictionary column: texts, None where missing.
+        kind: The arrow type.
+        valid: bool[R], False makes null.
+    """
+    given = np.asarray(values)
+    missing = np.zeros(len(given), bool) if valid is None else ~np.asarray(valid, bool)
+    if np.issubdtype(given.dtype, np.floating):
+        missing |= np.isnan(given) if given.ndim == 1 else np.isnan(given).any(axis=1)
+    elif np.issubdtype(given.dtype, np.datetime64):
+        missing |= np.isnat(given)
+    if pa.types.is_fixed_size_list(kind):
+        if given.ndim != 2 or given.shape[1] != kind.list_size:
+            raise ValueError(f"values must be [R,{kind.list_size}], got {list(given.shape)}")
+        flat = pa.array(given.reshape(-1), kind.value_type)
+        return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=pa.array(missing))
+    if pa.types.is_dictionary(kind):
+        return pa.array(given, kind.value_type, mask=missing).dictionary_encode().cast(kind)
+    if np.issubdtype(given.dtype, np.floating) and not pa.types.is_floating(kind):
+        given = np.where(missing, 0, given)
+    return pa.array(given, mask=missing).cast(kind)
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    """Dictionary for texts, byte stream split for floats, delta for whole numbers."""
+    texts, plain = [], {}
+    for field in schema:
+        if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type):
+            texts.append(field.name)
+        elif pa.types.is_floating(field.type):
+            plain[field.name] = "BYTE_STREAM_SPLIT"
+        elif pa.types.is_integer(field.type):
+            plain[field.name] = "DELTA_BINARY_PACKED"
+        elif pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type):
+            # The path of the leaf: the plain name of a list column is silently ignored.
+            plain[f"{field.name}.list.element"] = "BYTE_STREAM_SPLIT"
+    return {"use_dictionary": texts, "column_encoding": plain}
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        raise OutputError(f"cannot write {path}: {reason}; free the disk or choose another folder with -o") from error
+
+
+class TableWriter:
+    """Writes one Parquet file; a context manager.
+
+    Leaving it normally makes the file appear under its name (replacing an older one); leaving it by an exception leaves
+    nothing behind.
+
+    Args:
+        path: The file; its folder must exist.
+        schema: What every table written must have.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._schema = schema
+        self._waiting: list[pa.Table] = []
+        self._rows = self._bytes = 0
+        self._metadata: dict[str, Any] | None = None
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        with _writing(self._path):
+            options = _encodings(self._schema)
+            self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd", **options)
+        return self
+
+    def write(self, table: pa.Table | pa.RecordBatch) -> None:
+        """Append rows; small pieces are collected into row groups.
+
+        Raises:
+            ValueError: The table has other columns or types than the schema, or holds a NaN.
+            OutputError: The file cannot be written.
+        """
+        if isinstance(table, pa.RecordBatch):
+            table = pa.Table.from_batches([table])
+        _check(table, self._schema)
+        self._waiting.append(table)
+        self._rows += table.num_rows
+        self._bytes += table.nbytes
+        if self._rows >= ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """The JSON that goes into the footer; may be called until the file is left, the last one counts."""
+        self._metadata = dict(metadata)
+
+    def _flush(self) -> None:
+        if self._writer is not None and self._rows:
+            with _writing(self._path):
+                self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=self._group_rows())
+        self._waiting, self._rows, self._bytes = [], 0, 0
+
+    def _group_rows(self) -> int:
+        """Rows per group such that both limits hold."""
+        return max(1, min(ROW_GROUP_ROWS, int(ROW_GROUP_BYTES / max(1.0, self._bytes / self._rows))))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._discard()
+
+    def _finish(self) -> None:
+        assert self._writer is not None
+        self._flush()
+        with _writing(self._path):
+            if self._metadata is not None:
+                text = json.dumps(self._metadata, ensure_ascii=False, allow_nan=False)
+                self._writer.add_key_value_metadata({FOOTER_KEY: text})
+            self._writer.close()
+            self._writer = None
+            self._part.replace(self._path)
+
+    def _discard(self) -> None:
+        """Close and remove what is not finished; does nothing after `_finish`."""
+        if self._writer is not None:
+            with suppress(OSError):  # a full disk: the error that brought us here says so
+                self._writer.close()
+            self._writer = None
+        self._part.unlink(missing_ok=True)
+
+
+def _check(table: pa.Table, schema: pa.Schema) -> None:
+    if not table.schema.equals(schema):
+        wanted = {f"{f.name}: {f.type}" for f in schema}
+        got = {f"{f.name}: {f.type}" for f in table.schema}
+        difference = f"missing {sorted(wanted - got)}, unknown {sorted(got - wanted)}"
+        raise ValueError(
+            f"the table does not have the columns of the schema in their order and nullability: {difference}"
+        )
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        for chunk in column.chunks:
+            values = chunk.flatten() if pa.types.is_fixed_size_list(chunk.type) else chunk
+            if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
+                raise ValueError(f"column {name} holds a NaN: missing must be null")
+
+
+class PartWriter:
+    """Writes closed, numbered pieces of a table into a folder, so that a killed run keeps all but the last one.
+
+    Numbers go on after the parts that are there already (resume); half-written ones are removed.
+
+    Args:
+        folder: Made when it does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob("part-*.parquet.part"):
+                left.unlink()
+        self._next = len(part_paths(folder))
+
+    def write_part(self, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> Path:
+        """Write one part; when this returns, it is complete under its name."""
+        path = self._folder / f"part-{self._next:06d}.parquet"
+        with TableWriter(path, table.schema) as writer:
+            writer.write(table)
+            if metadata is not None:
+                writer.set_metadata(metadata)
+        self._next += 1
+        return path
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """The finished parts of a folder in their order.
+
+    Raises:
+        InputError: One in the middle is missing.
+    """
+    found = {int(match[1]): path for path in folder.glob("part-*.parquet") if (match := _PART.fullmatch(path.name))}
+    lost = [number for number in range(len(found)) if number not in found]
+    if lost:
+        raise InputError(f"part {lost[0]} of {folder} is missing: remove the folder and run again")
+    return [found[number] for number in range(len(found))]
+
+
+def read_parts(folder: Path) -> Iterator[pa.Table]:
+    """The finished parts of a folder, one table at a time."""
+    for path in part_paths(folder):
+        with open_table(path) as file:
+            yield file.read()
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file for reading in pieces.
+
+    Raises:
+        InputError: It is missing, or not a complete Parquet file.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(_unreadable(path, error)) from error
+    with file:
+        try:
+            yield file
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return f"{path} does not exist: give a table made by `vidfer process`"
+    reason = str(error).splitlines()[0]
+    return f"{path} is not a complete Parquet file ({reason}): give a table made by `vidfer process`"
+
+
+def read_footer(path: Path) -> dict[str, Any]:
+    """The JSON under the key ``vidfer`` in the footer.
+
+    Raises:
+        InputError: Not a Parquet file, or none of ours.
+    """
+    with open_table(path) as file:
+        text = (file.metadata.metadata or {}).get(FOOTER_KEY.encode())
+    if text is None:
+        raise InputError(f"{path} has no key `{FOOTER_KEY}` in its footer: pandas drops it when it rewrites a table")
+    found: dict[str, Any] = json.loads(text)
+    return found
