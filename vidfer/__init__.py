@@ -1,3 +1,88 @@
-"""Faces in video as a table you can publish and an annotated MP4."""
+"""Faces in video as a table you can publish and an annotated MP4.
+
+>>> import vidfer
+>>> result = vidfer.process("interview.mp4", output_dir="results")  # doctest: +SKIP
+>>> result.table  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidfer.errors import DataError, InputError, ModelError, OutputError, UsageError, VidferError
+
+if TYPE_CHECKING:
+    from vidfer.pipeline.options import ProcessOptions
+    from vidfer.pipeline.run import ProcessResult, Progress
+    from vidfer.types import EMOTIONS
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "EMOTIONS",
+    "DataError",
+    "InputError",
+    "ModelError",
+    "OutputError",
+    "ProcessOptions",
+    "ProcessResult",
+    "Progress",
+    "UsageError",
+    "VidferError",
+    "__version__",
+    "process",
+]
+
+# Loaded at first use: importing vidfer must cost nothing, video and network libraries cost most of a second.
+_LAZY = {
+    "EMOTIONS": "vidfer.types",
+    "ProcessOptions": "vidfer.pipeline.options",
+    "ProcessResult": "vidfer.pipeline.run",
+    "Progress": "vidfer.pipeline.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
+def process(
+    path: str | os.PathLike[str], *, progress: Callable[[Progress], None] | None = None, **options: Any
+) -> ProcessResult:
+    """Analyse one video: tables of faces and of tracks, a report, and an annotated video.
+
+    Args:
+        path: The video.
+        progress: Called now and then with how far the run is.
+        **options: The attributes of `ProcessOptions` by name, as on the command line: output_dir, overwrite, render,
+            landmarks, start, end, fps, stride, stream, detect_every, smooth, device.
+
+    Returns:
+        Where the results lie, the report, and the tables as pandas DataFrames (`table` and `tracks`).
+
+    Raises:
+        UsageError: An option is unknown or has a value that is not allowed.
+        InputError: The video cannot be read.
+        OutputError: The results cannot be written.
+    """
+    from dataclasses import fields
+
+    from vidfer.pipeline.options import ProcessOptions
+    from vidfer.pipeline.run import process_file
+
+    known = [field.name for field in fields(ProcessOptions)]
+    if unknown := [name for name in options if name not in known]:
+        raise UsageError(f"unknown option {', '.join(unknown)}: known are {', '.join(known)}")
+    if "output_dir" in options:
+        options["output_dir"] = Path(options["output_dir"])
+    return process_file(Path(path), ProcessOptions(**options), progress=progress)

@@ -20,7 +20,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to std
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check this installation: versions, providers, codecs, networks. Exit code 1 when something needed is missing."""
+    """Check this installation.
+
+    Lists versions, codecs, what the networks run on, and the networks with their cards. Exit code 1 when something that
+    vidfer needs is missing.
+    """
     findings = examine()
     if as_json:
         print(json.dumps(findings, indent=2))
@@ -115,7 +119,8 @@ def describe(findings: dict[str, Any]) -> list[str]:
         "packages   " + ", ".join(f"{name} {version or 'missing'}" for name, version in findings["packages"].items()),
     ]
     if video:
-        lines.append(f"video      FFmpeg {video['ffmpeg']}; reads {_names(video['decoders'])}; writes {_names(video['encoders'])}")
+        reads, writes = _names(video["decoders"]), _names(video["encoders"])
+        lines.append(f"video      FFmpeg {video['ffmpeg']}; reads {reads}; writes {writes}")
     if inference:
         lines.append(f"inference  {', '.join(inference['available'])}; runs on {inference['used']}")
     for card in findings["models"]:

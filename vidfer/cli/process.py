@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
-from vidfer.cli.progress import ProgressLine, clock, is_live, logs_shown
+from vidfer.cli.progress import ProgressLine, is_live, logs_shown
 from vidfer.errors import UsageError, VidferError
 
 if TYPE_CHECKING:
-    from vidfer.pipeline.run import ProcessOptions, ProcessResult
+    from vidfer.pipeline.options import ProcessOptions
+    from vidfer.pipeline.run import ProcessResult
 
 PARTIAL = 4
 
-Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Video files, or folders of them.")]
+# What arguments are stands in the docstring: click 8.5 drops the help that Typer gives them.
+Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...")]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="DIR", help="Where results go; made if missing. [default: here]")
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="DIR", show_default="here", help="Where results go; made if it does not exist."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are already there.")]
 NoRender = Annotated[bool, typer.Option("--no-render", help="Tables only, no annotated video.")]
@@ -56,7 +61,9 @@ Smooth = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        "--device", click_type=click.Choice(["auto", "cpu", "cuda"]), help="Where the networks run; auto: CUDA if it works."
+        "--device",
+        click_type=click.Choice(["auto", "cpu", "cuda"]),
+        help="Where the networks run; auto: CUDA if it works.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object with the reports to stdout.")]
@@ -82,11 +89,12 @@ def process(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Analyse videos: a table with one row per face per frame, a table of tracks, a report, an annotated video.
+    """Analyse videos: faces, emotions, landmarks.
 
-    Results of NAME.mp4 are NAME.parquet, NAME.tracks.parquet, NAME.run.json and NAME.annotated.mp4.
+    INPUT is a video file or a folder, which is searched for videos. NAME.mp4 gives NAME.parquet with one row per face
+    per frame, NAME.tracks.parquet with one row per face track, NAME.run.json with the report, and NAME.annotated.mp4.
     """
-    from vidfer.pipeline.run import ProcessOptions
+    from vidfer.pipeline.options import ProcessOptions
 
     options = ProcessOptions(
         output_dir=output,
@@ -102,9 +110,7 @@ def process(
         smooth=smooth,
         device=device,
     )
-    line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
-    with logs_shown(line, sys.stderr, debug=debug, quiet=quiet):
-        outcomes = _process(inputs, options, None if quiet else line)
+    outcomes = _process(inputs, options, quiet=quiet, debug=debug)
     done = [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
     if as_json:
@@ -127,14 +133,15 @@ def _detect_every(text: str) -> int | None:
 
 
 def _process(
-    inputs: Sequence[Path], options: ProcessOptions, line: ProgressLine | None
+    inputs: Sequence[Path], options: ProcessOptions, *, quiet: bool, debug: bool
 ) -> list[ProcessResult | tuple[Path, VidferError]]:
     from vidfer.pipeline.run import process_many
 
-    try:
-        return process_many(inputs, options, line.update if line else None)
-    finally:
-        if line:
+    line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
+    with logs_shown(line, sys.stderr, debug=debug, quiet=quiet):
+        try:
+            return process_many(inputs, options, None if quiet else line.update)
+        finally:
             line.clear()
 
 
@@ -150,18 +157,20 @@ def exit_code(done: int, errors: Sequence[VidferError]) -> int:
 
 def summary(result: ProcessResult) -> str:
     """What was found and where it lies, for a person."""
-    counts, source = result.report["counts"], result.report["source"]
-    found = f"{counts['analysed']} frames, {counts['tracks']} tracks, {counts['faces']} faces"
-    lines = [f"{source['name']}: {found}"]
-    kinds = [
+    report = result.report
+    counts, timings = report["counts"], report["timings"]
+    speed = f"{timings['wall_s']:.1f} s, {timings['frames_per_second']:.0f} frames/s"
+    found = f"{counts['tracks']} face tracks in {counts['analysed']} frames ({speed})"
+    files = [
         (result.table_path, "one row per face per frame"),
         (result.tracks_path, "one row per face track"),
-        (result.report_path, "what was done, with which networks, in numbers"),
+        (result.report_path, "the report: what was done, with which networks"),
         (result.video_path, "the video with its faces drawn in"),
     ]
-    written = [(str(path), what) for path, what in kinds if path]
+    written = [(str(path), what) for path, what in files if path]
     width = max(len(path) for path, _ in written)
-    return "\n".join([*lines, *(f"  {path:<{width}}  {what}" for path, what in written)])
+    lines = [f"{report['source']['name']}: {found}", *(f"  {path:<{width}}  {what}" for path, what in written)]
+    return "\n".join(lines + [f"  warning: {text}" for text in report["warnings"]])
 
 
 def _as_dict(result: ProcessResult) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class ProgressLine:
 
     Args:
         stream: Where to, usually stderr.
-        live: Write over one line; else a line every ten seconds and one when a stage ends.
+        live: Write over one line; else a line every ten seconds.
         now: Seconds of a clock that only goes forward.
     """
 
@@ -60,23 +60,16 @@ class ProgressLine:
         self._stream = stream
         self._live = live
         self._now = now
-        self._name = ""
-        self._due = 0.0
+        self._due = now() + (0 if live else _SPARSE_S)
         self._shown = False
 
-    def start(self, name: str) -> None:
-        """What follows belongs to the source `name`."""
-        self.clear()
-        self._name = name
-        self._due = self._now() + (0 if self._live else _SPARSE_S)
-
-    def update(self, progress: Progress) -> None:
-        """Show `progress`, unless something was shown just now."""
+    def update(self, source: str, progress: Progress) -> None:
+        """Show how far `source` is, unless something was shown just now."""
         now = self._now()
         if now < self._due:
             return
         self._due = now + (_LIVE_S if self._live else _SPARSE_S)
-        text = f"{self._name}: {describe(progress)}" if self._name else describe(progress)
+        text = f"{source}: {describe(progress)}"
         if self._live:
             width = shutil.get_terminal_size().columns - 1
             self._stream.write(f"\r{text[:width]}\x1b[K")

@@ -14,13 +14,17 @@ TABLES = ("observations", "tracks", "run")
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="[observations|tracks|run]", click_type=click.Choice(TABLES), help="Which file; else all."),
+    typer.Argument(metavar="[observations|tracks|run]", click_type=click.Choice(TABLES)),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the schema file itself.")]
 
 
 def schema(name: Name = None, as_json: Json = False) -> None:
-    """Say what stands in NAME.parquet (observations), NAME.tracks.parquet (tracks) and NAME.run.json (run)."""
+    """Say what stands in the files of a result.
+
+    They are NAME.parquet (observations), NAME.tracks.parquet (tracks) and NAME.run.json (run); without a name it says
+    all three.
+    """
     from vidfer.schema import document
 
     names = [name] if name else list(TABLES)
@@ -49,8 +53,9 @@ def describe(name: str) -> Iterator[str]:
 
 def _properties(document: dict[str, Any], prefix: str) -> Iterator[str]:
     for key, value in document.get("properties", {}).items():
-        kind = value.get("type", "")
-        yield from _entry(prefix + key, kind if isinstance(kind, str) else " or ".join(kind), value.get("description", ""))
+        kinds = value.get("type", [])
+        kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
+        yield from _entry(prefix + key, kind, value.get("description", ""))
         yield from _properties(value, f"{prefix}{key}.")
 
 

@@ -1,3 +1,5 @@
 """``vidfer train``: fit, evaluate and export the two networks."""
+
 import typer
+
 app = typer.Typer(help="Train the networks.")
