@@ -24,6 +24,11 @@ def ffmpeg_version() -> str:
     return str(av.ffmpeg_version_info)
 
 
+def decoder_version() -> str:
+    """What decodes videos, for the report."""
+    return f"PyAV {av.__version__} (FFmpeg {ffmpeg_version()})"
+
+
 def decoders() -> dict[str, bool]:
     """Whether the usual codecs of videos can be read."""
     return {codec: _has(name, "r") for codec, name in DECODERS.items()}

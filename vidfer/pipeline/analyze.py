@@ -8,7 +8,6 @@ on every frame of the interval. So nothing is guessed, and new faces appear in t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -101,7 +100,7 @@ class Analyzer:
     ) -> None:
         self._detector, self._network, self._tracker = detector, network, tracker
         self._interval_s = frame_interval_s
-        self._stride = detect_every or max(1, math.floor(KEY_INTERVAL_S / frame_interval_s + 1e-6))
+        self._detect_every = detect_every
         self._cuts = CutDetector()
         self._key: _Look | None = None
         self._waiting: list[Frame] = []
@@ -121,9 +120,18 @@ class Analyzer:
         self._epoch = frame.epoch
         self.counts.frames += 1
         self._waiting.append(frame)
-        if self._key is None or len(self._waiting) >= self._stride:
+        if self._key is None or self._is_due(self._key.frame):
             results += self._resolve()
         return results
+
+    def _is_due(self, key: Frame) -> bool:
+        """Whether the newest frame has to be a key frame: the one after it would come too late."""
+        if self._detect_every is not None:
+            return len(self._waiting) >= self._detect_every
+        times = [frame.time_s for frame in (key, *self._waiting)]
+        if times[0] is None or times[-1] is None or times[-2] is None:
+            return (len(self._waiting) + 1) * self._interval_s > KEY_INTERVAL_S + 1e-6
+        return 2 * times[-1] - times[-2] - times[0] > KEY_INTERVAL_S + 1e-6
 
     def flush(self) -> list[FrameResult]:
         """Results of the frames that still wait; the source has ended."""

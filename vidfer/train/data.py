@@ -15,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vidfer.errors import DataError
@@ -32,6 +34,8 @@ MIRROR68 = np.array(
 )
 # Hand-made and semi-automatic points; the automatic ones of affectnet are too loose to learn from.
 _POINTS68_SETS = ("lfpw", "ytf")
+# Sets whose group is a person.
+_PERSON_SETS = ["web", "ytf"]
 # How often a row of a set is drawn in one epoch: labelled sets are small, FER+ is large and 48 px.
 DRAWS = {
     "ferplus": 0.6,
@@ -152,6 +156,8 @@ def read_faces(folder: Path, split: str, basis: MeshBasis) -> FaceRows:
     if not path.is_file():
         raise DataError(f"no training faces at {path}; give the folder that holds faces.parquet with --data")
     table = pq.read_table(path, filters=[("split", "==", split)])
+    if split == "train":
+        table = _without_persons_of_val(table, path)
     missing = {"image", "set", "group", "label", "votes", "mesh_coef", "mesh_frame", "soft8"} - set(table.column_names)
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}; see TRAINING in the model card")
@@ -176,6 +182,13 @@ def read_faces(folder: Path, split: str, basis: MeshBasis) -> FaceRows:
     rows.points68[~np.isin(rows.set_name, _POINTS68_SETS) & (split == "train")] = np.nan
     rows.box_px = _boxes(rows, basis)
     return rows
+
+
+def _without_persons_of_val(table: pa.Table, path: Path) -> pa.Table:
+    """Leave out train pictures of persons on whose val pictures the embedding is measured."""
+    persons = pq.read_table(path, columns=["group"], filters=[("split", "==", "val"), ("set", "in", _PERSON_SETS)])
+    known = pc.is_in(table["group"], persons["group"].combine_chunks().unique())
+    return table.filter(pc.invert(pc.and_(known, pc.is_in(table["set"], pa.array(_PERSON_SETS)))))
 
 
 def _reject_turned_meshes(rows: FaceRows) -> None:

@@ -128,7 +128,7 @@ def held_out_figures(
     return {"score": score, **figures}
 
 
-def fit_faces(data_dir: Path, run_dir: Path, *, epochs: int = 24, threads: int = 1, resume: bool = False) -> None:
+def fit_faces(data_dir: Path, run_dir: Path, *, epochs: int = 20, threads: int = 1, resume: bool = False) -> None:
     """Train the default face network; about 160 s an epoch on one core."""
     task = FaceTask(data_dir)
     config = LoopConfig(epochs=epochs, steps_per_epoch=task.steps_per_epoch, threads=threads, evaluate_every=2)

@@ -1,0 +1,119 @@
+"""What a run says about itself: the footer of the tables and `NAME.run.json`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+import vidfer
+from vidfer.media.codecs import decoder_version
+from vidfer.media.file import FrameCounts, SourceInfo
+from vidfer.pipeline.options import ProcessOptions, config_hash
+from vidfer.schema import SCHEMA_VERSION
+from vidfer.smooth import Smoothing
+from vidfer.types import EMOTIONS
+from vidfer.vision.session import Session
+
+_TOPOLOGY = {68: "ibug68", 478: "mesh478", None: None}
+
+
+class StageTimes:
+    """How long every call of every stage took. Each stage is measured by one thread only."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, array[float]] = {}
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Time the block as one call of `stage`."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds.setdefault(stage, array("f")).append(time.perf_counter() - began)
+
+    def as_dict(self) -> dict[str, dict[str, float]]:
+        """Per stage: total seconds, median and 95th percentile per call in ms."""
+        return {stage: _summary(np.asarray(seconds)) for stage, seconds in self._seconds.items()}
+
+
+def _summary(seconds: np.ndarray) -> dict[str, float]:
+    p50, p95 = np.percentile(seconds, [50, 95]) * 1e3
+    return {"total_s": round(float(seconds.sum()), 4), "p50_ms": round(float(p50), 3), "p95_ms": round(float(p95), 3)}
+
+
+def model_entries(sessions: list[Session]) -> list[dict[str, str]]:
+    """The networks of a run, with the provider that really runs them."""
+    return [
+        {
+            "name": session.card.name,
+            "version": session.card.version,
+            "sha256": session.card.sha256,
+            "licence": session.card.licence,
+            "provider": session.provider,
+        }
+        for session in sessions
+    ]
+
+
+def footer(
+    *,
+    name: str,
+    info: SourceInfo,
+    sha256: str,
+    counts: FrameCounts,
+    faces: int,
+    tracks: int,
+    options: ProcessOptions,
+    models: list[dict[str, str]],
+    tracker: dict[str, Any],
+    smoothing: Smoothing,
+) -> dict[str, Any]:
+    """The JSON under the key `vidfer` in the footer of the tables."""
+    counted = asdict(counts)
+    analysed = counts.decoded - counts.not_sampled - counts.dropped
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "vidfer_version": vidfer.__version__,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": {**_source(info), "name": name, "sha256": sha256},
+        "counts": {**counted, "analysed": analysed, "faces": faces, "tracks": tracks},
+        "decoder": decoder_version(),
+        "sampling": {key: getattr(options, key) for key in ("start", "end", "fps", "stride")},
+        "models": models,
+        "emotion_labels": list(EMOTIONS),
+        "landmark_topology": _TOPOLOGY[options.landmarks],
+        "tracker": tracker,
+        "smoothing": {"preset": options.smooth, **asdict(smoothing)},
+        "options": options.deciding(),
+        "config_sha256": config_hash(options.deciding(), {m["name"]: m["sha256"] for m in models}),
+    }
+
+
+def _source(info: SourceInfo) -> dict[str, Any]:
+    entries = {key: value for key, value in asdict(info).items() if key not in ("path", "size_bytes")}
+    entries["size"] = info.size_bytes
+    return {key: str(_ratio(v)) if isinstance(v, Fraction) else v for key, v in entries.items()}
+
+
+def _ratio(value: Fraction) -> str:
+    return f"{value.numerator}/{value.denominator}"
+
+
+def peak_rss_bytes() -> int | None:
+    """Most memory this process has held, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

@@ -1,0 +1,462 @@
+"""`process`: one file from video to tables, report and annotated video.
+
+    decode thread --> bounded channel --> Analyzer --> raw parts --> second look --> tables --> render
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidfer.errors import InputError, OutputError, UsageError, VidferError
+from vidfer.media.file import SourceInfo, VideoFile
+from vidfer.media.inputs import find_videos, sha256_of
+from vidfer.output.parquet import PartWriter, TableWriter, read_footer, read_parts
+from vidfer.pipeline import tables
+from vidfer.pipeline.analyze import Analyzer
+from vidfer.pipeline.options import ProcessOptions, config_hash
+from vidfer.pipeline.queues import read_ahead
+from vidfer.pipeline.raw import to_table
+from vidfer.pipeline.render import render
+from vidfer.pipeline.report import StageTimes, footer, model_entries, peak_rss_bytes
+from vidfer.pipeline.tracks import Observed, second_look
+from vidfer.schema import observation_schema, tracks_schema
+from vidfer.smooth import Smoothing
+from vidfer.types import F32, Detections, Frame, FrameResult, Picture
+from vidfer.vision import session
+from vidfer.vision.detect import FaceDetector
+from vidfer.vision.face import FaceNetwork
+from vidfer.vision.track import FaceTracker, TrackerOptions
+from vidfer.vision.tracklets import LinkOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+_log = logging.getLogger(__name__)
+
+_FRAMES_AHEAD = 16
+_PART_FRAMES = 500
+_USUAL_FRAME_RATE = 25.0
+_MOST_FRAME_RATE = 240.0  # containers without a rate declare their clock, 1000 or 90000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        stage: "analyse", "finish" or "render".
+        frames_done: Frames of this stage.
+        frames_total: As far as the container tells.
+        time_s: Media time done.
+        seconds: Time spent in this stage.
+        faces: Faces found so far.
+    """
+
+    stage: str
+    frames_done: int
+    frames_total: int | None
+    time_s: float
+    seconds: float
+    faces: int
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessResult:
+    """Where the results of one source lie, and its report (`NAME.run.json`)."""
+
+    source: Path
+    table_path: Path
+    tracks_path: Path
+    report_path: Path
+    video_path: Path | None
+    report: dict[str, Any]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per face per frame, as pandas with Arrow types (integers stay integers, lists stay lists)."""
+        return _read(self.table_path)
+
+    @property
+    def tracks(self) -> pd.DataFrame:
+        """One row per face track."""
+        return _read(self.tracks_path)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_parquet(path, dtype_backend="pyarrow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """The files of one source."""
+
+    table: Path
+    tracks: Path
+    report: Path
+    video: Path
+    parts: Path
+
+    @classmethod
+    def of(cls, folder: Path, name: str) -> Outputs:
+        """The files for the name of a source without suffix, possibly with folders in front."""
+        base = folder / name
+        return cls(
+            table=base.with_name(f"{base.name}.parquet"),
+            tracks=base.with_name(f"{base.name}.tracks.parquet"),
+            report=base.with_name(f"{base.name}.run.json"),
+            video=base.with_name(f"{base.name}.annotated.mp4"),
+            parts=base.with_name(f".{base.name}.vidfer"),
+        )
+
+
+class Models:
+    """Both networks, loaded once for all sources of a run."""
+
+    def __init__(self, device: str) -> None:
+        self.sessions = [session.load(name, device=device) for name in session.MODELS]
+        self.entries = model_entries(self.sessions)
+        detector, analyzer = self.sessions
+        self.detector = FaceDetector(detector)
+        self.network = FaceNetwork(analyzer)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Name -> sha256."""
+        return {entry["name"]: entry["sha256"] for entry in self.entries}
+
+
+def process_many(
+    inputs: Sequence[Path], options: ProcessOptions, progress: Callable[[str, Progress], None] | None = None
+) -> list[ProcessResult | tuple[Path, VidferError]]:
+    """Process files and folders one after the other; a source that fails does not stop the others.
+
+    Args:
+        inputs: Files and folders.
+        options: For all of them.
+        progress: Called often with the name of the source and how far it is.
+
+    Raises:
+        VidferError: What concerns all sources: a folder without videos, options, networks.
+    """
+    videos = find_videos(inputs)
+    models = Models(options.device)
+    outcomes: list[ProcessResult | tuple[Path, VidferError]] = []
+    for path, name in zip(videos, result_names(videos), strict=True):
+        report = None if progress is None else _named(progress, path.name)
+        try:
+            outcomes.append(process_file(path, options, name=name, models=models, progress=report))
+        except VidferError as error:
+            outcomes.append((path, error))
+            _log.debug("%s failed", path, exc_info=True)
+    return outcomes
+
+
+def _named(progress: Callable[[str, Progress], None], name: str) -> OnProgress:
+    return lambda moment: progress(name, moment)
+
+
+def result_names(videos: Sequence[Path]) -> list[str]:
+    """Names of the results: no two alike. Same names keep their folders, then their suffixes."""
+    names = [video.stem for video in videos]
+    if len(set(names)) < len(names):
+        import os.path
+
+        common = Path(os.path.commonpath([video.resolve().parent for video in videos]))
+        unique = {name for name in names if names.count(name) == 1}
+        relative = [video.resolve().relative_to(common) for video in videos]
+        folders = [n if n in unique else str(r.with_suffix("")) for n, r in zip(names, relative, strict=True)]
+        names = [n if folders.count(n) == 1 else str(r) for n, r in zip(folders, relative, strict=True)]
+    return names
+
+
+def process_file(
+    path: Path,
+    options: ProcessOptions,
+    *,
+    name: str | None = None,
+    models: Models | None = None,
+    progress: OnProgress | None = None,
+) -> ProcessResult:
+    """Process one video.
+
+    Args:
+        path: The video.
+        options: What to do.
+        name: Name of the results without suffix; the file's by default.
+        models: Loaded networks; loaded here by default.
+        progress: Called after every few frames.
+
+    Returns:
+        The results; those of an earlier run of the same file with the same options and networks are given back as they
+        are (with the annotated video added where it is missing).
+
+    Raises:
+        InputError: The video cannot be read.
+        UsageError: Results made otherwise are there already.
+        OutputError: The results cannot be written.
+    """
+    outputs = Outputs.of(options.output_dir, name or path.stem)
+    with VideoFile(path, stream=options.stream, sampling=options.sampling()) as video:
+        models = models or Models(options.device)
+        _make_folder(outputs.table.parent)
+        run = _Run(video, sha256_of(path), options, outputs, models, progress)
+        if not options.overwrite and run.is_done():
+            return run.result(json.loads(outputs.report.read_text()))
+        return run.do()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another one with -o") from error
+
+
+class _Run:
+    """One source on its way to its results."""
+
+    def __init__(
+        self,
+        video: VideoFile,
+        sha256: str,
+        options: ProcessOptions,
+        outputs: Outputs,
+        models: Models,
+        progress: OnProgress | None,
+    ) -> None:
+        self._video, self._sha256, self._options, self._outputs = video, sha256, options, outputs
+        self._models, self._progress = models, progress
+        self._times = StageTimes()
+        self._interval_s = frame_interval_s(video.info, options)
+        self._tracker_options, self._link_options = TrackerOptions(), LinkOptions()
+        self._smoothing = Smoothing.preset(options.smooth)
+
+    def is_done(self) -> bool:
+        """Whether the tables are there, made from the same file with the same options; refuses other ones."""
+        if not self._outputs.table.exists():
+            return False
+        existing = read_footer(self._outputs.table)
+        difference = self._difference(existing)
+        if difference:
+            raise UsageError(
+                f"{self._outputs.table} is there already, made with {difference}: choose --overwrite, or another folder with -o"
+            )
+        complete = self._outputs.tracks.exists() and self._outputs.report.exists()
+        return complete and (self._outputs.video.exists() or not self._options.render)
+
+    def _difference(self, existing: dict[str, Any]) -> str:
+        """What decided the existing table otherwise, in words; empty when nothing did."""
+        if existing["source"]["sha256"] != self._sha256:
+            return "another video"
+        now = self._options.deciding()
+        then = existing["options"]
+        changed = [f"{k}={then.get(k)!r} instead of {now.get(k)!r}" for k in sorted({*now, *then}) if now.get(k) != then.get(k)]
+        if changed:
+            return ", ".join(changed)
+        if existing["config_sha256"] != config_hash(now, self._models.hashes):
+            return "other networks"
+        return ""
+
+    def do(self) -> ProcessResult:
+        """Analyse, finish, render; nothing half-made stays behind."""
+        began = time.perf_counter()
+        parts = self._outputs.parts
+        shutil.rmtree(parts, ignore_errors=True)
+        try:
+            self._analyse(PartWriter(parts))
+            with self._times.measure("finish"):
+                about = self._finish(parts)
+        finally:
+            shutil.rmtree(parts, ignore_errors=True)
+        written = [self._outputs.table, self._outputs.tracks]
+        if self._options.render:
+            with self._times.measure("render"):
+                self._render()
+            written.append(self._outputs.video)
+        report = self._report(about, written, time.perf_counter() - began)
+        text = json.dumps(report, indent=1) + "\n"
+        self._outputs.report.write_text(text)
+        return self.result(report)
+
+    def result(self, report: dict[str, Any]) -> ProcessResult:
+        """The files of this run as they lie there."""
+        return ProcessResult(
+            source=Path(self._video.info.path),
+            table_path=self._outputs.table,
+            tracks_path=self._outputs.tracks,
+            report_path=self._outputs.report,
+            video_path=self._outputs.video if self._options.render else None,
+            report=report,
+        )
+
+    def _analyse(self, parts: PartWriter) -> None:
+        detector = _TimedDetector(self._models.detector, self._times)
+        network = _TimedNetwork(self._models.network, self._times)
+        tracker = FaceTracker(frame_interval_s=self._interval_s, options=self._tracker_options)
+        analyzer = Analyzer(
+            detector,
+            network,
+            _TimedTracker(tracker, self._times),
+            frame_interval_s=self._interval_s,
+            detect_every=self._options.detect_every,
+        )
+        began = time.perf_counter()
+        waiting: list[FrameResult] = []
+        with read_ahead("decode", _timed_frames(self._video, self._times), _FRAMES_AHEAD) as frames:
+            for frame in frames:
+                waiting += analyzer.process(frame)
+                if len(waiting) >= _PART_FRAMES:
+                    self._write(parts, waiting)
+                    waiting = []
+                self._tell("analyse", frame.index + 1, frame.time_s or 0.0, began, analyzer.counts.faces)
+        waiting += analyzer.flush()
+        if not analyzer.counts.frames:
+            raise InputError(f"{self._video.info.name} has no frame to analyse: check --start, --end and the file")
+        self._write(parts, waiting)
+
+    def _write(self, parts: PartWriter, results: list[FrameResult]) -> None:
+        if results:
+            with self._times.measure("write"):
+                parts.write_part(to_table(results, self._options.landmarks))
+
+    def _finish(self, parts: Path) -> dict[str, Any]:
+        """Write both tables; gives the footer."""
+        began = time.perf_counter()
+        self._tell("finish", 0, 0.0, began, 0)
+        name = self._video.info.name
+        seen = second_look(
+            read_parts(parts),
+            frame_interval_s=self._interval_s,
+            smoothing=self._smoothing,
+            link=self._link_options,
+        )
+        rows = tables.tracks(seen, source=name)
+        about = self._footer(seen, rows.num_rows)
+        landmarks = self._options.landmarks
+        with TableWriter(self._outputs.table, observation_schema(landmarks)) as table:  # type: ignore[arg-type]
+            for part in tables.observations(read_parts(parts), seen, source=name, landmarks=landmarks):
+                table.write(part)
+            table.set_metadata(about)
+        with TableWriter(self._outputs.tracks, tracks_schema()) as tracks:
+            tracks.write(rows)
+            tracks.set_metadata(about)
+        return about
+
+    def _footer(self, seen: Observed, tracks: int) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        return footer(
+            name=self._video.info.name,
+            info=self._video.info,
+            sha256=self._sha256,
+            counts=self._video.counts,
+            faces=len(seen),
+            tracks=tracks,
+            options=self._options,
+            models=self._models.entries,
+            tracker={**asdict(self._tracker_options), **asdict(self._link_options)},
+            smoothing=self._smoothing,
+        )
+
+    def _render(self) -> None:
+        began = time.perf_counter()
+
+        def tell(frames: int, time_s: float) -> None:
+            self._tell("render", frames, time_s, began, 0)
+
+        render(
+            Path(self._video.info.path),
+            self._outputs.table,
+            self._outputs.video,
+            landmarks=self._options.landmarks is not None,
+            progress=tell,
+        )
+
+    def _report(self, about: dict[str, Any], written: list[Path], wall_s: float) -> dict[str, Any]:
+        decoded = self._video.counts.decoded
+        duration = self._video.info.duration_s
+        timings: dict[str, Any] = {
+            "wall_s": round(wall_s, 3),
+            "frames_per_second": round(decoded / wall_s, 2),
+            "times_real_time": round(duration / wall_s, 2) if duration else None,
+            "stages": self._times.as_dict(),
+        }
+        peak = peak_rss_bytes()
+        if peak is not None:
+            timings["peak_rss_bytes"] = peak
+        return {
+            **about,
+            "state": "done",
+            "warnings": [],
+            "outputs": [path.name for path in written],
+            "timings": timings,
+        }
+
+    def _tell(self, stage: str, frames: int, time_s: float, began: float, faces: int) -> None:
+        if self._progress is not None:
+            total = self._video.info.frames_declared or None
+            seconds = time.perf_counter() - began
+            self._progress(
+                Progress(
+                    stage=stage, frames_done=frames, frames_total=total, time_s=time_s, seconds=seconds, faces=faces
+                )
+            )
+
+
+def frame_interval_s(info: SourceInfo, options: ProcessOptions) -> float:
+    """Usual time between two analysed frames."""
+    rate = float(info.average_frame_rate or 0)
+    rate = rate if 0 < rate <= _MOST_FRAME_RATE else _USUAL_FRAME_RATE
+    if options.fps is not None:
+        return max(1 / rate, 1 / options.fps)
+    return (options.stride or 1) / rate
+
+
+def _timed_frames(video: VideoFile, times: StageTimes) -> Iterator[Frame]:
+    frames = iter(video)
+    while True:
+        with times.measure("decode"):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
+
+
+class _TimedDetector:
+    def __init__(self, detector: FaceDetector, times: StageTimes) -> None:
+        self._detector, self._times = detector, times
+
+    def detect(self, picture: Picture) -> Detections:
+        with self._times.measure("detect"):
+            return self._detector.detect(picture)
+
+
+class _TimedNetwork:
+    def __init__(self, network: FaceNetwork, times: StageTimes) -> None:
+        self._network, self._times = network, times
+
+    def analyse(self, pictures: Sequence[np.ndarray], boxes_px: Sequence[F32]) -> list[dict[str, F32]]:
+        with self._times.measure("face_network"):
+            return self._network.analyse(pictures, boxes_px)
+
+
+class _TimedTracker:
+    def __init__(self, tracker: FaceTracker, times: StageTimes) -> None:
+        self._tracker, self._times = tracker, times
+
+    def update(self, time_s: float, shot: int, detections: Detections, embedding: F32) -> np.ndarray:
+        with self._times.measure("track"):
+            return self._tracker.update(time_s, shot, detections, embedding)
