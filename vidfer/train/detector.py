@@ -53,11 +53,17 @@ class _Residual(nn.Module):
         return F.relu(x + self.second(self.first(x)))
 
 
-class _PixelConv(nn.Conv2d):
+class PixelConv(nn.Conv2d):
     """A convolution of pixels 0 ... 255: scaling its few weights is cheaper than scaling the picture."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.weight * (1 / 128), self.bias)
+
+    def baked(self) -> nn.Conv2d:
+        """The same as an ordinary convolution, which exporters can fuse with the norm behind it."""
+        plain = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, bias=False)  # type: ignore[arg-type]
+        plain.weight.data.copy_(self.weight.data * (1 / 128))
+        return plain
 
 
 class DetectorNet(nn.Module):
@@ -65,7 +71,7 @@ class DetectorNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_PixelConv(3, 16, 3, 2, 1, bias=False), *list(_Block(3, 16, 2))[1:], _Block(16, 24, 2))
+        self.stem = nn.Sequential(PixelConv(3, 16, 3, 2, 1, bias=False), *list(_Block(3, 16, 2))[1:], _Block(16, 24, 2))
         self.stage8 = nn.Sequential(_Block(24, 32, 2), _Residual(32))
         self.stage16 = nn.Sequential(_Block(32, 64, 2), _Residual(64))
         self.stage32 = nn.Sequential(_Block(64, 80, 2), _Residual(80))

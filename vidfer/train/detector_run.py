@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from vidfer.train.detector import DetectorTask
-from vidfer.train.loop import LoopConfig, fit
+import numpy as np
+import torch
+from torch import Tensor, nn
 
+from vidfer.errors import DataError
+from vidfer.media.picture import ArrayPicture
+from vidfer.train.average_precision import (
+    Found,
+    Truth,
+    bootstrap_interval,
+    false_faces,
+    match,
+    pooled,
+)
+from vidfer.train.detector import DetectorNet, DetectorTask, PixelConv, predict
+from vidfer.train.export import export_onnx, git_sha
+from vidfer.train.loop import LoopConfig, fit, load_weights
+from vidfer.train.scenes import Scene, held_out, load_scenes
+from vidfer.vision.detect import BOX, INPUT, SCORE, FaceDetector
+from vidfer.vision.session import Session
+
+VERSION = "1.0"
 STEPS_PER_EPOCH = 250
+_LOWEST_SCORE = 0.02  # average precision wants the whole curve
+_VERIFIED_SIZES = ((384, 640), (160, 192), (640, 384), (352, 480))
 
 
-def detector_config(*, epochs: int = 50, seed: int = 0, threads: int = 1, device: str = "cpu") -> LoopConfig:
+def detector_config(*, epochs: int = 40, seed: int = 0, threads: int = 1, device: str = "cpu") -> LoopConfig:
     """The configuration that trained the detector in the package."""
     return LoopConfig(
         epochs=epochs,
@@ -36,3 +59,132 @@ def fit_detector(data_dir: Path, run_dir: Path, config: LoopConfig | None = None
         resume: Go on where an earlier call stopped.
     """
     fit(DetectorTask(data_dir), config or detector_config(), run_dir, resume=resume)
+
+
+class _Shipped(nn.Module):
+    """The network as it ships: scores in place of logits."""
+
+    def __init__(self, network: DetectorNet) -> None:
+        super().__init__()
+        self.network = network
+        first = network.stem[0]
+        if isinstance(first, PixelConv):
+            network.stem[0] = first.baked()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        box, logit = self.network(image)
+        return box, logit.sigmoid()
+
+
+def export_detector(
+    run_dir: Path,
+    destination: Path,
+    *,
+    data_dir: Path,
+    command: str,
+    which: str = "best",
+    threshold: float | None = None,
+) -> dict[str, Any]:
+    """Write the EMA weights of a run as ONNX, with the threshold of the held-out scenes and the figures on val in its card.
+
+    Args:
+        run_dir: Folder of the run.
+        destination: The ONNX file.
+        data_dir: Folder of the training data, for threshold and figures.
+        command: The command that made the run, for the card.
+        which: `best` or `last` checkpoint.
+        threshold: Score from which a box is a face; None chooses it on the held-out scenes.
+
+    Returns:
+        The card.
+    """
+    network = DetectorNet()
+    state = load_weights(network, run_dir, which)
+    network.eval()
+    everything = load_scenes(data_dir / "scenes.parquet", "train")
+    if threshold is None:
+        threshold = choose_threshold(network, [s for s in everything if held_out(s.name)])
+    val = load_scenes(data_dir / "scenes.parquet", "val")
+    found = [predict(network, scene.image, _LOWEST_SCORE) for scene in val]
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randint(0, 256, (1, h, w, 3), dtype=torch.uint8, generator=generator) for h, w in _VERIFIED_SIZES]
+    card = {
+        "name": "face_detector",
+        "version": VERSION,
+        "input": {"name": INPUT, "dtype": "uint8", "shape": [1, "H", "W", 3], "colour": "RGB", "sides_multiple_of": 32},
+        "heads": [
+            {"name": BOX, "kind": "box", "labels": ["x0", "y0", "x1", "y1"], "unit": "px of the input", "range": None},
+            {"name": SCORE, "kind": "probability", "labels": ["face"], "unit": None, "range": [0, 1]},
+        ],
+        "trained_on": "scenes.parquet and faces.parquet (without the set `video`), split train, one scene in ten held out",
+        "metrics": figures(val, found, threshold),
+        "threshold": threshold,
+        "smallest_face_px": 16,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "epoch": state["epoch"],
+        "config": state["config"],
+        "licence": "Apache-2.0",
+        "git_sha": git_sha(),
+        "command": command,
+    }
+    return export_onnx(
+        _Shipped(network),
+        destination,
+        example=inputs[0],
+        input_name=INPUT,
+        output_names=(BOX, SCORE),
+        dynamic_axes={INPUT: {1: "height", 2: "width"}, BOX: {1: "cells"}, SCORE: {1: "cells"}},
+        card=card,
+        verify=inputs,
+    )
+
+
+def choose_threshold(network: nn.Module, pictures: Sequence[Scene]) -> float:
+    """The score with the best F1 for faces of 16 px and more on pictures held out from training."""
+    matches = [
+        match(Truth(box_px=p.box_px, valid=p.valid), predict(network, p.image, _LOWEST_SCORE), min_side=16)
+        for p in pictures
+    ]
+    faces = sum(m[2] for m in matches)
+    if not faces:
+        raise DataError("no face in the held-out scenes: the threshold cannot be chosen")
+    score, right = np.concatenate([m[0] for m in matches]), np.concatenate([m[1] for m in matches])
+    candidates = np.arange(0.2, 0.81, 0.02)
+    f1 = [2 * right[score >= c].sum() / (faces + (score >= c).sum()) for c in candidates]
+    return round(float(candidates[int(np.argmax(f1))]), 2)
+
+
+def evaluate_detector(onnx_path: Path, data_dir: Path) -> dict[str, Any]:
+    """Figures of a shipped file on the val scenes, through the code that runs it.
+
+    Returns:
+        `figures`, at the threshold of the file's card.
+    """
+    session = Session(onnx_path, device="cpu")
+    detector = FaceDetector(session, threshold=_LOWEST_SCORE)
+    val = load_scenes(data_dir / "scenes.parquet", "val")
+    found = []
+    for scene in val:
+        detections = detector.detect(ArrayPicture(scene.image))
+        found.append((detections.box_px, detections.score))
+    return figures(val, found, float(session.card.details["threshold"]))
+
+
+def figures(pictures: Sequence[Scene], found: Sequence[Found], threshold: float) -> dict[str, Any]:
+    """AP at IoU 0.5 with 95 % bootstrap intervals over pictures, recall and false faces at a threshold."""
+    truths = [Truth(box_px=p.box_px, valid=p.valid) for p in pictures]
+    result: dict[str, Any] = {"pictures": len(pictures)}
+    for side in (20, 12):
+        matches = [match(t, f, min_side=side) for t, f in zip(truths, found, strict=True)]
+        score, right = np.concatenate([m[0] for m in matches]), np.concatenate([m[1] for m in matches])
+        faces = sum(m[2] for m in matches)
+        result |= {
+            f"ap50_{side}px": round(pooled(matches), 4),
+            f"ap50_{side}px_interval": [round(v, 4) for v in bootstrap_interval(matches)],
+            f"faces_{side}px": faces,
+            f"recall_{side}px_at_threshold": round(float(right[score >= threshold].sum()) / max(1, faces), 4),
+            f"precision_{side}px_at_threshold": round(float(right[score >= threshold].mean()), 4),
+        }
+    empty = [f for f, p in zip(found, pictures, strict=True) if p.negative]
+    result["false_faces_per_negative_picture"] = round(false_faces(empty, threshold), 4)
+    return result

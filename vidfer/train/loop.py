@@ -18,7 +18,6 @@ import json
 import logging
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -208,7 +207,7 @@ def _train_epoch(
             mean = {name: round(sum(r[name] for r in recent) / len(recent), 5) for name in recent[0]}
             _append(run_dir / LOG, {"kind": "steps", "epoch": epoch, "step": step + 1, **mean})
             at = f"{task.name} epoch {epoch + 1}/{config.epochs} step {taken}/{config.steps_per_epoch}"
-            print(f"{at} {mean}", file=sys.stderr, flush=True)
+            _log.info("%s %s", at, mean)
             recent = []
     if taken < config.steps_per_epoch:
         raise DataError(f"{task.name} gave {taken} batches in epoch {epoch}, needed are {config.steps_per_epoch}")
@@ -240,7 +239,7 @@ def _step(
 def _evaluate(task: Task, ema: nn.Module, state: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     figures = task.evaluate(ema)
     _append(run_dir / LOG, {"kind": "evaluation", "epoch": state["epoch"] - 1, **figures})
-    print(f"{task.name} after epoch {state['epoch']}: {figures}", file=sys.stderr, flush=True)
+    _log.info("%s after epoch %d: %s", task.name, state["epoch"], figures)
     if state["best"] is not None and figures["score"] <= state["best"]["score"]:
         return state
     state = {**state, "best": {"epoch": state["epoch"], **figures}}
