@@ -242,7 +242,7 @@ def test_label_follows_long_visits_and_ignores_short_ones(name: str, kept_s: flo
     assert set(kept) == {1, 3}
     assert (np.diff(kept) != 0).sum() == 2
     assert (kept != kept[::-1]).sum() <= 2, "symmetric but for a row in which both classes are equally likely"
-    assert 0.8 * kept_s <= (kept == 3).sum() / 50 <= kept_s + 0.02
+    assert 0.7 * kept_s <= (kept == 3).sum() / 50 <= kept_s + 0.02
     assert set(labels(options, ignored_s)) == {1}
 
 
