@@ -1,0 +1,60 @@
+"""Which files the user means, and their fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidfer.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VIDEO_SUFFIXES = (
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
+    ".ts", ".vob", ".webm", ".wmv",
+)  # fmt: skip
+_OWN_SUFFIX = ".annotated.mp4"
+
+
+def find_videos(inputs: Iterable[Path | str]) -> list[Path]:
+    """The videos that files and folders stand for, each once: files as given, folders searched to the bottom, sorted.
+
+    A file counts whatever its name, even if it is missing: opening it says why it cannot be read. In folders the suffix
+    decides; hidden files and folders and vidfer's own annotated videos are left out.
+
+    Raises:
+        InputError: A folder holds no video.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, inputs):
+        for video in _videos_in(path) if path.is_dir() else [path]:
+            found.setdefault(video.resolve(), video)
+    return list(found.values())
+
+
+def sha256_of(path: Path | str) -> str:
+    """SHA-256 of a file as 64 hexadecimal digits.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _videos_in(folder: Path) -> list[Path]:
+    def is_video(path: Path) -> bool:
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        known = path.suffix.lower() in VIDEO_SUFFIXES and not path.name.endswith(_OWN_SUFFIX)
+        return known and not hidden and path.is_file()
+
+    videos = sorted(path for path in folder.rglob("*") if is_video(path))
+    if not videos:
+        known = " ".join(VIDEO_SUFFIXES)
+        raise InputError(f"{folder} is a folder without videos: known are {known}; name other files one by one")
+    return videos
