@@ -23,7 +23,6 @@ from vidfer.train.data import (
     make_targets,
     read_faces,
 )
-from vidfer.train.loop import LoopConfig, fit
 from vidfer.train.losses import face_losses
 from vidfer.train.model import FaceNet
 from vidfer.train.scene_crops import SceneCrops
@@ -127,9 +126,3 @@ def held_out_figures(
     score = sum(figures[k] for k in ("ferplus", "affectnet", "valence", "arousal", "identity")) - 10 * figures["mesh"]
     return {"score": score, **figures}
 
-
-def fit_faces(data_dir: Path, run_dir: Path, *, epochs: int = 20, threads: int = 1, resume: bool = False) -> None:
-    """Train the default face network; about 160 s an epoch on one core."""
-    task = FaceTask(data_dir)
-    config = LoopConfig(epochs=epochs, steps_per_epoch=task.steps_per_epoch, threads=threads, evaluate_every=2)
-    fit(task, config, run_dir, resume=resume)
