@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Decoding runs beside inference: one thread takes the least CPU (ms: 720p H.264 1.41 against 1.63 with two frame threads,
+# Decoding runs beside inference: one thread takes the least CPU (ms: 720p H.264 1.41 against 1.63 with two threads,
 # HEVC 540p 2.12 against 2.25) and tells which packet failed. Above full HD decoding would be the bottleneck.
 _ONE_THREAD_UP_TO_PX = 1920 * 1088
 _MOST_THREADS = 4
