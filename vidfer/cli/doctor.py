@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -125,7 +126,7 @@ def describe(findings: dict[str, Any]) -> list[str]:
         lines.append(f"inference  {', '.join(inference['available'])}; runs on {inference['used']}")
     for card in findings["models"]:
         lines.append(f"network    {card['name']} {card['version']} · {card['licence']} · sha256 {card['sha256'][:12]}")
-        lines += [f"             {name} {value}" for name, value in sorted(card.get("metrics", {}).items())]
+        lines += [f"             {name} {figure}" for name, figure in _figures(card.get("metrics", {}))]
     lines += [f"warning    {text}" for text in findings["warnings"]]
     lines += [f"PROBLEM    {text}" for text in findings["problems"]]
     lines.append("Something needed is missing." if findings["problems"] else "All is well.")
@@ -134,3 +135,14 @@ def describe(findings: dict[str, Any]) -> list[str]:
 
 def _names(codecs: dict[str, bool]) -> str:
     return ", ".join(name for name, there in codecs.items() if there) or "nothing"
+
+
+def _figures(metrics: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Figures of a card in words, with their 95 % interval, which stands inside or beside them."""
+    for name, value in metrics.items():
+        if name.endswith("_interval"):
+            continue
+        inside = isinstance(value, dict)
+        interval = (value["low"], value["high"]) if inside else metrics.get(f"{name}_interval")
+        number = value["value"] if inside else value
+        yield name, f"{number:g}" + (f" ({interval[0]:g} to {interval[1]:g})" if interval else "")

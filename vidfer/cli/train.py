@@ -1,5 +1,144 @@
 """``vidfer train``: fit, evaluate and export the two networks."""
 
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
 import typer
 
-app = typer.Typer(help="Train the networks.")
+from vidfer.errors import DataError, UsageError
+
+DETECTOR, ANALYZER = "face_detector", "face_analyzer"
+
+app = typer.Typer(help="Train the networks again.", no_args_is_help=True)
+
+# What arguments are stands in the docstrings: click 8.5 drops the help that Typer gives them.
+Network = Annotated[
+    str, typer.Argument(metavar=f"{DETECTOR}|{ANALYZER}", click_type=click.Choice([DETECTOR, ANALYZER]))
+]
+Data = Annotated[
+    Path, typer.Option("--data", metavar="DATA", help="Folder with faces.parquet, scenes.parquet and mesh_basis.npz.")
+]
+Run = Annotated[Path, typer.Option("--run", metavar="RUN", help="Folder of the run: checkpoints and log.")]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", metavar="N", min=1, help="How long; by default as the packaged network was.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides weights and data.")]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads for torch.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run in RUN stopped.")]
+ModelFile = Annotated[
+    Path | None, typer.Option("--model", metavar="FILE", help="An exported network; by default the packaged one.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="The ONNX file; by default in RUN.")
+]
+Which = Annotated[
+    str | None,
+    typer.Option(
+        "--which",
+        click_type=click.Choice(["best", "last"]),
+        help="Which checkpoint of the run; by default as for the packaged network.",
+    ),
+]
+
+
+@contextmanager
+def _torch_needed() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("onnx", "safetensors", "scipy", "torch"):
+            raise
+        raise UsageError(f"training needs {error.name}: pip install 'vidfer[train]'") from error
+
+
+@app.command("fit")
+def fit(
+    network: Network,
+    data: Data,
+    run: Run,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    resume: Resume = False,
+) -> None:
+    """Train a network on the rows of split train.
+
+    Checkpoints and the log go to RUN; a run that was stopped goes on with --resume and ends with the same weights.
+    """
+    settings: dict[str, Any] = {"seed": seed, "threads": threads} | ({"epochs": epochs} if epochs else {})
+    with _torch_needed():
+        if network == DETECTOR:
+            from vidfer.train.detector_run import detector_config, fit_detector
+
+            fit_detector(_folder(data), run, detector_config(**settings), resume=resume)
+        else:
+            from vidfer.train.faces_run import fit_faces
+
+            fit_faces(_folder(data), run, resume=resume, **settings)
+
+
+@app.command("evaluate")
+def evaluate(network: Network, data: Data, model: ModelFile = None) -> None:
+    """Measure an exported network on the rows of split val.
+
+    Prints one JSON object with every figure and its 95 % interval.
+    """
+    from vidfer.vision.session import model_path
+
+    path = model or model_path(network)
+    with _torch_needed():
+        if network == DETECTOR:
+            from vidfer.train.detector_run import evaluate_detector
+
+            figures = evaluate_detector(path, _folder(data))
+        else:
+            from vidfer.train.evaluate import evaluate_faces
+
+            figures = {name: figure.as_dict() for name, figure in evaluate_faces(path, _folder(data)).items()}
+    print(json.dumps(figures, indent=2))
+
+
+@app.command("export")
+def export(network: Network, data: Data, run: Run, output: Output = None, which: Which = None) -> None:
+    """Write a trained network as ONNX.
+
+    It is compared with torch, calibrated and measured on DATA, and gets a card with all of that. Prints the card.
+    """
+    destination = output or run / f"{network}.onnx"
+    settings: dict[str, Any] = {"which": which} if which else {}
+    with _torch_needed():
+        settings |= {"data_dir": _folder(data), "command": _command(network, run)}
+        if network == DETECTOR:
+            from vidfer.train.detector_run import export_detector
+
+            card = export_detector(run, destination, **settings)
+        else:
+            from vidfer.train.faces_run import export_faces
+
+            card = export_faces(run, destination, **settings)
+    print(json.dumps(card, indent=2))
+
+
+def _folder(data: Path) -> Path:
+    missing = [name for name in ("faces.parquet", "scenes.parquet", "mesh_basis.npz") if not (data / name).is_file()]
+    if missing:
+        raise DataError(f"{data} lacks {', '.join(missing)}: give the folder of the training data with --data")
+    return data
+
+
+def _command(network: str, run: Path) -> str:
+    """The command that made a run, for the card; folders of this machine stay out of it."""
+    from vidfer.train.loop import STATE
+
+    try:
+        config = json.loads((run / STATE).read_text())["config"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{run} holds no run: give the folder that `vidfer train fit` wrote to with --run") from error
+    settings = f"--epochs {config['epochs']} --seed {config['seed']} --threads {config['threads']}"
+    return f"vidfer train fit {network} --data DATA --run RUN {settings}"
