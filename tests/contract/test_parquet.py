@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -104,6 +104,7 @@ def pd_arrow(kind: pa.DataType) -> object:
     return pd.ArrowDtype(kind)
 
 
+@settings(deadline=None, max_examples=50)
 @given(hnp.arrays(np.float32, st.integers(0, 30), elements=st.floats(width=32)), st.booleans())
 def test_nan_becomes_null(values: np.ndarray, mask: bool) -> None:
     valid = np.arange(len(values)) % 2 == 0 if mask else None

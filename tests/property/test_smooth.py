@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidfer.errors import UsageError
@@ -17,6 +17,7 @@ ON = [Smoothing.preset(name) for name in ("light", "medium", "strong")]
 MEDIUM = Smoothing.preset("medium")
 OFF = Smoothing.preset("off")
 
+quick = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
 presets = st.sampled_from(ON)
 
@@ -66,6 +67,7 @@ def constant(track: Track, seed: int) -> tuple[F32, F32]:
     return track.probability[0].copy(), track.valence_arousal[0].copy()
 
 
+@quick
 @given(seeds, presets)
 def test_constant_stays_constant(seed: int, options: Smoothing) -> None:
     track = Track(seed, gaps=False)
@@ -77,6 +79,7 @@ def test_constant_stays_constant(seed: int, options: Smoothing) -> None:
     assert (got.emotion == probability.argmax()).all()
 
 
+@quick
 @given(seeds, presets)
 def test_probabilities_sum_to_one_and_values_stay_within_the_measured_ones(seed: int, options: Smoothing) -> None:
     track = Track(seed)
@@ -94,6 +97,7 @@ def test_probabilities_sum_to_one_and_values_stay_within_the_measured_ones(seed:
     assert ((got.emotion >= 0) & (got.emotion < 8)).all()
 
 
+@quick
 @given(seeds, presets)
 def test_time_reversal_reverses_the_result(seed: int, options: Smoothing) -> None:
     track = Track(seed)
@@ -106,6 +110,7 @@ def test_time_reversal_reverses_the_result(seed: int, options: Smoothing) -> Non
     np.testing.assert_array_equal(backward.emotion[::-1][track.measured], forward.emotion[track.measured])
 
 
+@quick
 @given(seeds, seeds, presets)
 def test_segments_do_not_know_each_other(first: int, second: int, options: Smoothing) -> None:
     a, b = Track(first), Track(second)
@@ -127,6 +132,7 @@ def test_segments_do_not_know_each_other(first: int, second: int, options: Smoot
     )
 
 
+@quick
 @given(seeds, presets, st.floats(0.001, 1000), st.floats(-1e5, 1e5))
 def test_unit_and_origin_of_time_do_not_matter(seed: int, options: Smoothing, unit: float, origin: float) -> None:
     track = Track(seed)
@@ -139,6 +145,7 @@ def test_unit_and_origin_of_time_do_not_matter(seed: int, options: Smoothing, un
     np.testing.assert_allclose(got.valence_arousal, expected.valence_arousal, atol=1e-4)
 
 
+@quick
 @given(seeds, presets)
 def test_rows_that_were_not_analysed_change_nothing(seed: int, options: Smoothing) -> None:
     """Splitting a step by an empty row is no measurement: the other rows stay as they are."""
@@ -152,6 +159,7 @@ def test_rows_that_were_not_analysed_change_nothing(seed: int, options: Smoothin
     np.testing.assert_array_equal(with_empty.emotion[measured], without.emotion)
 
 
+@quick
 @given(seeds, presets)
 def test_gap_is_bridged_by_a_straight_line(seed: int, options: Smoothing) -> None:
     track = Track(seed, rows=40, gaps=False)
@@ -162,6 +170,7 @@ def test_gap_is_bridged_by_a_straight_line(seed: int, options: Smoothing) -> Non
     assert np.isfinite(got).all()
 
 
+@quick
 @given(seeds)
 def test_off_gives_the_values_as_they_came(seed: int) -> None:
     track = Track(seed)
@@ -172,6 +181,7 @@ def test_off_gives_the_values_as_they_came(seed: int) -> None:
     np.testing.assert_array_equal(got.emotion, raw)
 
 
+@quick
 @given(seeds, presets)
 def test_missing_quality_counts_as_one(seed: int, options: Smoothing) -> None:
     track = Track(seed)
@@ -182,6 +192,7 @@ def test_missing_quality_counts_as_one(seed: int, options: Smoothing) -> None:
     same(track.smooth(options), without)
 
 
+@quick
 @given(seeds)
 def test_stronger_presets_are_smoother(seed: int) -> None:
     track = Track(seed, rows=200, gaps=False)

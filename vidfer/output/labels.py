@@ -1,0 +1,215 @@
+"""The label of a face: id, emotion, confidence, and a disc with valence and arousal; in four sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from vidfer.output.layout import Place
+from vidfer.output.sprites import Colour, Sprite, placed, ring_mask, rounded_mask, text_mask
+from vidfer.types import EMOTIONS, F32, U8
+
+# Told apart on skin, on dark and on bright; also by most people who see colours differently, together with the text.
+COLOURS: dict[str, Colour] = {
+    "neutral": (203, 210, 220),
+    "happiness": (255, 205, 60),
+    "sadness": (90, 160, 255),
+    "surprise": (45, 215, 205),
+    "fear": (190, 130, 255),
+    "disgust": (135, 210, 85),
+    "anger": (255, 95, 85),
+    "contempt": (255, 140, 195),
+}
+_NO_EMOTION: Colour = (170, 178, 188)
+PANEL: Colour = (16, 19, 24)
+_INK: Colour = (20, 22, 26)
+WHITE: Colour = (245, 247, 250)
+_GREY: Colour = (178, 186, 196)
+_PANEL_OPACITY = 0.74
+SHIFT = 4  # OpenCV draws at 1/16 px, so that things glide instead of jumping
+_SHORT = {name: name[:3] for name in EMOTIONS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OverlayFace:
+    """One face as it is to be drawn.
+
+    Attributes:
+        face_id: Track id.
+        box_px: x0, y0, x1, y1.
+        status: DETECTED, TRACKED or PREDICTED; predicted ones are dashed and have no label.
+        label: Name of the (smoothed) emotion; None where there is none.
+        probabilities: f32[8] in the order of EMOTIONS, or None.
+        valence: In [-1, 1], or None.
+        arousal: In [-1, 1], or None.
+        landmarks: f32[K,2] px, or None.
+    """
+
+    face_id: int
+    box_px: tuple[float, float, float, float]
+    status: int
+    label: str | None = None
+    probabilities: F32 | None = None
+    valence: float | None = None
+    arousal: float | None = None
+    landmarks: F32 | None = None
+
+    @property
+    def colour(self) -> Colour:
+        """Colour of its emotion."""
+        return COLOURS[self.label] if self.label is not None else _NO_EMOTION
+
+    @property
+    def confidence(self) -> float | None:
+        """Probability of the label."""
+        if self.label is None or self.probabilities is None:
+            return None
+        return float(self.probabilities[EMOTIONS.index(self.label)])
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Sizes in px for a picture; a line of text is readable from 176x144 on."""
+
+    text: int  # height of a capital letter
+    line: int
+    pad: int
+    bar: int
+    gap: int
+
+    @classmethod
+    def of(cls, width: int, height: int) -> Measures:
+        """For a picture of a size."""
+        short = min(width, height)
+        text = max(6, round(3 + short * 0.0105))
+        return cls(
+            text=text,
+            line=max(1, round(text * 0.17)),
+            pad=max(2, round(text * 0.5)),
+            bar=max(1, round(text * 0.2)),
+            gap=max(2, round(text * 0.4)),
+        )
+
+    @property
+    def panel_height(self) -> int:
+        """Of a label with a bar or a disc."""
+        return self.text + 2 * self.pad + self.bar + max(1, self.pad // 3)
+
+
+def _texts(face: OverlayFace, size: int) -> tuple[str, str, bool, bool]:
+    """What a panel of a size (0 is the largest) shows: label, widest percentage, bar, disc."""
+    if face.label is None:
+        return "", "", False, False
+    label = (face.label, _SHORT[face.label], _SHORT[face.label], "")[size]
+    percent = "88%" if size < 2 and face.confidence is not None else ""
+    disc = size < 2 and face.valence is not None and face.arousal is not None
+    return label, percent, face.confidence is not None, disc
+
+
+def panel_sizes(face: OverlayFace, m: Measures) -> list[tuple[int, int]]:
+    """(width, height) in px of the labels that a face may have, the best first."""
+    sizes = range(4) if face.label is not None else range(1)
+    panels = [_panel(str(face.face_id), *_texts(face, size), face.colour, m) for size in sizes]
+    return [(panel.sprite.width, panel.sprite.height) for panel in panels]
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """The parts of a label that stay, and where in it the others go."""
+
+    sprite: Sprite
+    percent_right: int
+    bar: tuple[int, int, int]  # x, y, width
+    disc_x: int
+
+
+@lru_cache(maxsize=256)
+def _panel(face_id: str, label: str, percent: str, bar: bool, disc: bool, colour: Colour, m: Measures) -> _Panel:
+    height = m.panel_height if bar or disc else m.text + 2 * m.pad
+    number = text_mask(face_id, m.text)
+    name = text_mask(label, m.text) if label else np.zeros((1, 0), np.float32)
+    chip = number.shape[1] + 2 * m.pad
+    name_x = chip + m.pad
+    percent_right = name_x + name.shape[1] + (m.pad + text_mask(percent, m.text).shape[1] if percent else 0)
+    body_right = percent_right + m.pad if label else chip
+    width = body_right + (height if disc else 0)
+    radius = m.text * 0.45
+    chip_mask = rounded_mask(chip + height, height, radius)[:, :chip] if label else rounded_mask(chip, height, radius)
+    text_y = m.pad
+    layers = [
+        (PANEL, rounded_mask(width, height, radius) * _PANEL_OPACITY),
+        (colour, placed(chip_mask, width, height, 0, 0)),
+        (_INK, placed(number, width, height, m.pad, (height - m.text) // 2)),
+    ]
+    if label:
+        layers.append((WHITE, placed(name, width, height, name_x, text_y)))
+    bar_y = height - m.bar - max(1, m.pad // 2)
+    bar_at = (name_x, bar_y, percent_right - name_x) if label else (m.pad, bar_y, chip - 2 * m.pad)
+    if disc:
+        layers += _disc_layers(width, height, body_right, m)
+    return _Panel(Sprite.of(layers), percent_right, bar_at, body_right)
+
+
+def _disc_layers(width: int, height: int, x: int, m: Measures) -> list[tuple[Colour, F32]]:
+    radius = _disc_radius(height, m)
+    ring = ring_mask(height, radius, max(1.0, m.line * 0.7))
+    cross = np.zeros((height, height), np.float32)
+    middle, reach = (height - 1) / 2, int(radius)
+    for row in {int(np.floor(middle)), int(np.ceil(middle))}:
+        part = 1.0 if middle == int(middle) else 0.5
+        cross[row, int(middle) - reach + 1 : int(middle) + reach + 1] = part
+        cross[int(middle) - reach + 1 : int(middle) + reach + 1, row] = part
+    return [
+        (_GREY, placed(cross * 0.35, width, height, x, 0)),
+        (_GREY, placed(ring * 0.85, width, height, x, 0)),
+    ]
+
+
+def _disc_radius(height: int, m: Measures) -> float:
+    return height / 2 - max(1.5, m.pad * 0.45)
+
+
+@lru_cache(maxsize=256)
+def _bar(width: int, filled: int, height: int, colour: Colour) -> Sprite:
+    track = rounded_mask(width, height, height / 2)
+    level = np.where(np.arange(width)[None, :] < filled, track, 0).astype(np.float32)
+    return Sprite.of([(_GREY, track * 0.35), (colour, level)])
+
+
+@lru_cache(maxsize=256)
+def _text(text: str, capital_px: int, colour: Colour) -> Sprite:
+    return Sprite.of([(colour, text_mask(text, capital_px))])
+
+
+def draw_label(image: U8, face: OverlayFace, place: Place, m: Measures) -> None:
+    """Draw a label at its place, in place."""
+    label, percent, bar, disc = _texts(face, place.size)
+    panel = _panel(str(face.face_id), label, percent, bar, disc, face.colour, m)
+    panel.sprite.paste(image, place.x, place.y)
+    confidence = face.confidence
+    if confidence is not None:
+        x, y, width = panel.bar
+        colour = face.colour if label else _INK
+        _bar(width, round(width * confidence), m.bar, colour).paste(image, place.x + x, place.y + y)
+        if percent:
+            # "100%" would be wider than all others, and the network is never that sure.
+            text = _text(f"{min(99, round(confidence * 100))}%", m.text, _GREY)
+            text.paste(image, place.x + panel.percent_right - text.width, place.y + m.pad)
+    if disc and face.valence is not None and face.arousal is not None:
+        _dot(image, face.valence, face.arousal, face.colour, place.x + panel.disc_x, place.y, panel.sprite.height, m)
+
+
+def _dot(image: U8, valence: float, arousal: float, colour: Colour, x: int, y: int, size: int, m: Measures) -> None:
+    """The point of valence (to the right) and arousal (up) in the disc; kept inside it."""
+    one = 1 << SHIFT
+    radius = _disc_radius(size, m)
+    length = max(1.0, float(np.hypot(valence, arousal)))
+    middle = (size - 1) / 2
+    centre = (x + middle + valence / length * radius, y + middle - arousal / length * radius)
+    cx, cy = (round(value * one) for value in centre)
+    dot = max(1.3, m.text * 0.24)
+    cv2.circle(image, (cx, cy), round((dot + max(0.7, m.line * 0.5)) * one), PANEL, -1, cv2.LINE_AA, SHIFT)
+    cv2.circle(image, (cx, cy), round(dot * one), colour, -1, cv2.LINE_AA, SHIFT)

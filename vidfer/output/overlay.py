@@ -1,0 +1,115 @@
+"""Draws results onto pictures: boxes, labels, confidence, valence and arousal, landmarks.
+
+Sizes follow the picture, from 176x144 to 4K. Where labels would lie on each other they move, then shrink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidfer.output.labels import COLOURS, PANEL, SHIFT, WHITE, Measures, OverlayFace, draw_label, panel_sizes
+from vidfer.output.layout import Layout
+from vidfer.output.sprites import Colour
+from vidfer.types import PREDICTED, U8
+
+__all__ = ["COLOURS", "Overlay", "OverlayFace", "draw"]
+
+_GONE: Colour = (165, 170, 178)
+_ARC_POINTS = 5
+_TURN = (np.arange(4)[:, None] + np.linspace(0, 1, _ARC_POINTS)).ravel() * (np.pi / 2)
+_ARC = -np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)  # four quarters of a circle, clockwise from the left
+_FAR = np.repeat(np.array([[0, 0], [1, 0], [1, 1], [0, 1]], bool), _ARC_POINTS, axis=0)  # of which corner of the box
+
+
+class Overlay:
+    """Draws the frames of one video, one after the other: labels stay where they were as long as that is good.
+
+    Args:
+        width: Of the pictures in px.
+        height: Of the pictures in px.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._measures = Measures.of(width, height)
+        self._layout = Layout(width, height, self._measures.gap)
+
+    def draw(self, image: U8, faces: Sequence[OverlayFace]) -> None:
+        """Draw faces into an RGB picture uint8[H,W,3], in place."""
+        m = self._measures
+        shown = [face for face in faces if face.status != PREDICTED]
+        gone = [face for face in faces if face.status == PREDICTED]
+        for face in gone:
+            _dashed_box(image, face.box_px, m)
+        for face in shown:
+            _box(image, face, m)
+            if face.landmarks is not None:
+                _landmarks(image, face)
+        boxes = np.array([face.box_px for face in shown + gone], np.float32).reshape(-1, 4)
+        sizes = [panel_sizes(face, m) for face in shown]
+        places = self._layout.place([face.face_id for face in shown], boxes, sizes)
+        for face, place in zip(shown, places, strict=True):
+            draw_label(image, face, place, m)
+
+
+def draw(image: U8, faces: Sequence[OverlayFace]) -> U8:
+    """A copy of one RGB picture with faces drawn into it."""
+    drawn = image.copy()
+    Overlay(image.shape[1], image.shape[0]).draw(drawn, faces)
+    return drawn
+
+
+def _outline(box: tuple[float, float, float, float], m: Measures) -> npt.NDArray[np.float64]:
+    """Points of a rectangle with round corners, f64[P,2], starting at the top left, clockwise."""
+    x0, y0, x1, y1 = box
+    radius = max(0.0, min(m.text * 0.7, (x1 - x0) / 4, (y1 - y0) / 4))
+    low, high = np.array((x0 + radius, y0 + radius)), np.array((x1 - radius, y1 - radius))
+    # Boxes count edges between pixels, OpenCV counts pixel centres.
+    return np.where(_FAR, high, low) + _ARC * radius - 0.5
+
+
+def _fixed(points: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    return np.round(points * (1 << SHIFT)).astype(np.int32)
+
+
+def _box(image: U8, face: OverlayFace, m: Measures) -> None:
+    points = [_fixed(_outline(face.box_px, m))]
+    if m.line > 1:  # an edge on bright grounds; around a line of one pixel it would be all one sees
+        cv2.polylines(image, points, True, PANEL, m.line + 2, cv2.LINE_AA, SHIFT)
+    cv2.polylines(image, points, True, face.colour, m.line, cv2.LINE_AA, SHIFT)
+
+
+def _dashed_box(image: U8, box: tuple[float, float, float, float], m: Measures) -> None:
+    outline = _outline(box, m)
+    outline = np.concatenate([outline, outline[:1]])
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(outline, axis=0).T))])
+    count = max(8, round(length[-1] / (m.text * 1.3)))
+    dash = length[-1] / count
+    at = np.arange(count)[:, None] * dash + np.linspace(0, dash * 0.45, 4)
+    x, y = np.interp(at, length, outline[:, 0]), np.interp(at, length, outline[:, 1])
+    dashes = list(_fixed(np.stack([x, y], axis=2)))
+    cv2.polylines(image, dashes, False, _GONE, m.line, cv2.LINE_AA, SHIFT)
+
+
+def _landmarks(image: U8, face: OverlayFace) -> None:
+    """Soft dots; numpy, since 478 circles of OpenCV take 1 ms."""
+    assert face.landmarks is not None
+    x0, _, x1, _ = face.box_px
+    crowd = (68 / max(len(face.landmarks), 1)) ** 0.5
+    radius = float(np.clip((x1 - x0) * 0.011 * crowd, 0.45, 6))
+    points = np.asarray(face.landmarks, np.float32)
+    centre = np.floor(points + 0.5).astype(np.int64)
+    reach = int(np.ceil(radius))
+    around = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T[:, ::-1]
+    # From the rim inwards: where dots touch, the stronger value is written last.
+    around = around[np.argsort(-np.hypot(*around.T), kind="stable")]
+    pixel = centre[None] + around[:, None]
+    opacity = np.clip(radius + 0.5 - np.linalg.norm(pixel - points[None], axis=2), 0, 1) * 0.9
+    inside = (opacity > 0) & (pixel >= 0).all(axis=2) & (pixel < (image.shape[1], image.shape[0])).all(axis=2)
+    x, y = pixel[inside].T
+    alpha = opacity[inside][:, None].astype(np.float32)
+    colour = (np.array(face.colour, np.float32) + 2 * np.array(WHITE, np.float32)) / 3
+    image[y, x] = np.round(image[y, x] * (1 - alpha) + colour * alpha).astype(np.uint8)
