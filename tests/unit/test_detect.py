@@ -44,7 +44,8 @@ def test_boxes_come_back_in_px_of_the_picture() -> None:
     network = _Network([[32, 16, 64, 56], [0, 0, 20, 20]], [0.9, 0.2], threshold=0.5)
     found = FaceDetector(network).detect(_Picture(1280, 720))
     assert network.image.shape == (1, 384, 640, 3)
-    assert (network.image[0, :360] == 200).all() and (network.image[0, 360:] == 0).all()
+    assert (network.image[0, :360] == 200).all()
+    assert (network.image[0, 360:] == 0).all()
     np.testing.assert_allclose(found.box_px, [[64, 32, 128, 112]])
     np.testing.assert_allclose(found.score, [0.9], rtol=1e-6)
 

@@ -25,8 +25,8 @@ Found = tuple[F32, F32]  # boxes f32[N,4], scores f32[N]
 def match(truth: Truth, found: Found, *, min_side: float = 0.0, min_iou: float = 0.5) -> tuple[F32, Bool, int]:
     """Match one picture's detections to its faces, best score first, every face once.
 
-    Detections that belong to a face smaller than `min_side` (shorter side) or to an ignore region don't count; neither do
-    those that lie mostly inside an ignore region, nor those that are smaller than `min_side` themselves and match nothing.
+    Detections that belong to a face smaller than `min_side` (shorter side) or to an ignore region don't count; neither
+    do those that lie mostly inside an ignore region, nor those smaller than `min_side` themselves that match nothing.
 
     Returns:
         Scores of the detections that count, whether each one is right, and the number of faces that count.
@@ -47,7 +47,11 @@ def match(truth: Truth, found: Found, *, min_side: float = 0.0, min_iou: float =
             scores.append(score[row])
             right.append(True)
             continue
-        if (overlap[row][~counts] >= min_iou).any() or inside[row] > 0.5 or (box[row, 2:] - box[row, :2]).min() < min_side:
+        if (
+            (overlap[row][~counts] >= min_iou).any()
+            or inside[row] > 0.5
+            or (box[row, 2:] - box[row, :2]).min() < min_side
+        ):
             continue
         scores.append(score[row])
         right.append(False)

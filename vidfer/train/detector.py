@@ -1,14 +1,13 @@
 """The face detector: network, assignment of faces to cells, loss, and the task that trains it.
 
-Anchor-free on strides 8, 16 and 32 with dense 3x3 convolutions, which ONNX Runtime runs much faster than depthwise ones of
-the same cost. Every cell gives one score (trained towards the IoU of its box, so that scores rank boxes, as in
-"Generalized Focal Loss", Li et al. 2020) and one box. Faces are assigned to cells dynamically by cost, as in YOLOX (Ge et al.
-2021), among the cells near their middle on the levels of their size.
+Anchor-free on strides 8, 16 and 32 with dense 3x3 convolutions, which ONNX Runtime runs much faster than depthwise
+ones of the same cost. Every cell gives one score (trained towards the IoU of its box, so that scores rank boxes, as in
+"Generalized Focal Loss", Li et al. 2020) and one box. Faces are assigned to cells dynamically by cost, as in YOLOX (Ge
+et al. 2021), among the cells near their middle on the levels of their size.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
-from vidfer.train import scenes
 from vidfer.train.average_precision import Truth, average_precision, false_faces
+from vidfer.train.mosaic import SceneMixer, batches
+from vidfer.train.paste import load_faces
+from vidfer.train.scenes import Sample, Scene, held_out, load_scenes
 from vidfer.types import F32, U8
 from vidfer.vision.detect import NMS_IOU, non_maximum_suppression
-
-_log = logging.getLogger(__name__)
 
 STRIDES = (8, 16, 32)
 # Sides (square root of the area, px) that a level learns; they overlap, the cost decides in between.
@@ -50,14 +49,18 @@ class _Residual(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(self.first(x)))
+        """Add two convolutions to their input."""
+        added: Tensor = self.second(self.first(x))
+        return functional.relu(x + added)
 
 
 class PixelConv(nn.Conv2d):
     """A convolution of pixels 0 ... 255: scaling its few weights is cheaper than scaling the picture."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight * (1 / 128), self.bias)
+        """Convolve pixels 0 ... 255."""
+        convolved: Tensor = self._conv_forward(x, self.weight * (1 / 128), self.bias)
+        return convolved
 
     def baked(self) -> nn.Conv2d:
         """The same as an ordinary convolution, which exporters can fuse with the norm behind it."""
@@ -88,12 +91,13 @@ class DetectorNet(nn.Module):
                 layer.bias[3:] = 1.0  # type: ignore[index]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes and score logits of pictures."""
         # No mean is taken off: the first norm does it, and padding with zeros is black in training and at run time.
         fine = self.stage8(self.stem(image.permute(0, 3, 1, 2).float()))
         middle = self.stage16(fine)
         coarse = self.stage32(middle)
-        middle = F.relu(middle + F.interpolate(self.down32(coarse), scale_factor=2.0))
-        fine = F.relu(fine + F.interpolate(self.down16(middle), scale_factor=2.0))
+        middle = functional.relu(middle + functional.interpolate(self.down32(coarse), scale_factor=2.0))
+        fine = functional.relu(fine + functional.interpolate(self.down16(middle), scale_factor=2.0))
         boxes, logits = [], []
         for level, stride, head, output in zip((fine, middle, coarse), STRIDES, self.heads, self.outputs, strict=True):
             raw = output(head(level)).float()
@@ -155,7 +159,7 @@ def assign(box: Tensor, logit: Tensor, truth: Tensor, count: Tensor, cell: Tenso
     picture, face, place = allowed.nonzero(as_tuple=True)
     # Only some ten cells in a thousand are near a face: costs are worked out for those alone.
     pair_iou, _ = paired_iou(box[picture, place], truth[picture, face])
-    pair_cost = F.softplus(-logit[picture, place]) - _BOX_COST * pair_iou.clamp(min=1e-4).log()
+    pair_cost = functional.softplus(-logit[picture, place]) - _BOX_COST * pair_iou.clamp(min=1e-4).log()
     iou = torch.zeros(allowed.shape)
     iou[picture, face, place] = pair_iou
     cost = torch.full(allowed.shape, torch.inf)
@@ -191,7 +195,7 @@ def detector_loss(box: Tensor, logit: Tensor, batch: dict[str, Tensor], cell: Te
     Args:
         box: Predicted, float[B,M,4].
         logit: Predicted, float[B,M].
-        batch: ``truth`` float[B,G,4] and ``count`` int[B]: faces; ``ignored`` float[B,I,4]: ignore regions, padded with zeros.
+        batch: ``truth`` float[B,G,4] and ``count`` int[B]: faces; ``ignored`` float[B,I,4]: ignore regions, padded.
         cell: float[M,3] from `cells`.
     """
     truth = batch["truth"]
@@ -205,7 +209,7 @@ def detector_loss(box: Tensor, logit: Tensor, batch: dict[str, Tensor], cell: Te
     score = logit.sigmoid()
     weight = torch.where(positive, 1.0, 0.75 * score.detach().square()) * ~quiet
     total = target.sum().clamp(min=1.0)
-    score_loss = (F.binary_cross_entropy_with_logits(logit, target, reduction="none") * weight).sum() / total
+    score_loss = (functional.binary_cross_entropy_with_logits(logit, target, reduction="none") * weight).sum() / total
     if not bool(positive.any()):
         return {"score": score_loss, "box": box.sum() * 0}
     wanted = truth.gather(1, face.clamp(min=0)[..., None].expand(-1, -1, 4))[positive]
@@ -233,7 +237,7 @@ def suppress(box: F32, score: F32, floor: float) -> tuple[F32, F32]:
     return box[kept], score[kept]
 
 
-def evaluate_on(finder: Any, pictures: list[scenes.Scene]) -> dict[str, float]:
+def evaluate_on(finder: Any, pictures: list[Scene]) -> dict[str, float]:
     """AP at IoU 0.5 and false faces of a function image -> (boxes, scores)."""
     truths, found = [], []
     for scene in pictures:
@@ -254,16 +258,16 @@ class DetectorTask:
 
     def __init__(self, data_dir: Path, *, size: int = 320, batch_size: int = 16, face_limit: int | None = None) -> None:
         cv2.setNumThreads(1)
-        everything = scenes.load_scenes(data_dir / "scenes.parquet", "train")
-        self._held_out = [s for s in everything if scenes.held_out(s.name)]
-        train = [s for s in everything if not scenes.held_out(s.name)]
-        self._mixer = scenes.SceneMixer(train, scenes.load_faces(data_dir, face_limit))
+        everything = load_scenes(data_dir / "scenes.parquet", "train")
+        self._held_out = [s for s in everything if held_out(s.name)]
+        train = [s for s in everything if not held_out(s.name)]
+        self._mixer = SceneMixer(train, load_faces(data_dir, face_limit))
         self._size, self._batch_size = size, batch_size
-        self.model = DetectorNet().to(memory_format=torch.channels_last)
+        self.model = DetectorNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def batches(self, epoch: int, generator_seed: int) -> Iterator[Any]:
         """Images uint8[B,S,S,3], truth float[B,G,4] with faces before ignore regions, and their counts."""
-        for images, samples in scenes.batches(self._mixer, generator_seed, self._size, self._batch_size):
+        for images, samples in batches(self._mixer, generator_seed, self._size, self._batch_size):
             yield collate(images, samples)
 
     def loss(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
@@ -278,7 +282,7 @@ class DetectorTask:
         return {"score": (figures["ap50_20px"] + figures["ap50_12px"]) / 2, **figures}
 
 
-def collate(images: U8, samples: list[scenes.Sample]) -> dict[str, Tensor]:
+def collate(images: U8, samples: list[Sample]) -> dict[str, Tensor]:
     """A batch of tensors; boxes are padded with zeros."""
     count = torch.tensor([int(s.valid.sum()) for s in samples])
     return {

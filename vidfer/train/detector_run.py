@@ -85,7 +85,7 @@ def export_detector(
     which: str = "best",
     threshold: float | None = None,
 ) -> dict[str, Any]:
-    """Write the EMA weights of a run as ONNX, with the threshold of the held-out scenes and the figures on val in its card.
+    """Write the EMA weights of a run as ONNX; threshold (held-out scenes) and figures (val) go into its card.
 
     Args:
         run_dir: Folder of the run.
@@ -116,7 +116,7 @@ def export_detector(
             {"name": BOX, "kind": "box", "labels": ["x0", "y0", "x1", "y1"], "unit": "px of the input", "range": None},
             {"name": SCORE, "kind": "probability", "labels": ["face"], "unit": None, "range": [0, 1]},
         ],
-        "trained_on": "scenes.parquet and faces.parquet (without the set `video`), split train, one scene in ten held out",
+        "trained_on": "split train of scenes.parquet (one in ten held out) and faces.parquet (without the set video)",
         "metrics": figures(val, found, threshold),
         "threshold": threshold,
         "smallest_face_px": 16,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import tempfile
 import warnings
@@ -47,7 +46,7 @@ def export_onnx(
         input_name: Name of the input in the graph.
         output_names: Names of the outputs in the graph.
         dynamic_axes: Free axes of inputs and outputs, as `torch.onnx.export` takes them.
-        card: name, version, input, heads, trained_on, metrics, licence, git_sha, command, and whatever else run time needs.
+        card: name, version, input, heads, trained_on, metrics, licence, git_sha, command, and what else run time needs.
         verify: Inputs of all shapes to compare torch and ONNX Runtime on.
         tolerance: Largest difference of an output / the largest absolute value of that output (at least 1).
 
@@ -60,7 +59,9 @@ def export_onnx(
     """
     missing = [field for field in _CARD_FIELDS if field not in card]
     if missing:
-        raise DataError(f"the card of {path.name} lacks {', '.join(missing)}: a shipped network must say where it is from")
+        raise DataError(
+            f"the card of {path.name} lacks {', '.join(missing)}: a shipped network must say where it is from"
+        )
     model = model.eval().cpu().float()
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
@@ -87,7 +88,7 @@ def export_onnx(
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.part")
         temporary.write_bytes(draft.read_bytes())
-        os.replace(temporary, path)
+        temporary.replace(path)
     write_sum(path)
     return stored
 

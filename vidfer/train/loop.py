@@ -1,15 +1,15 @@
 """The training loop of both networks: one readable pass from a task to a checkpoint.
 
-AdamW without weight decay on norms and biases, linear warm-up then cosine over all steps, an exponential moving average (EMA) of
-the weights that is what gets evaluated and exported, bfloat16 autocast. A run folder holds
+AdamW without weight decay on norms and biases, linear warm-up then cosine over all steps, an exponential moving average
+(EMA) of the weights, which is what gets evaluated and exported, and bfloat16 autocast. A run folder holds
 
     last.safetensors   everything that resuming needs: weights, EMA, optimizer moments; the state in its metadata
     best.safetensors   EMA weights of the evaluation with the highest score
     state.json         the state of `last.safetensors`, for people
     log.jsonl          one line of mean losses every few steps, one per epoch, one per evaluation
 
-Nothing is pickled. Resuming is exact at epoch boundaries: every epoch seeds torch from (seed, epoch), and the batches of
-a task are a function of the same two numbers, so an interrupted run ends with the same weights as an uninterrupted one.
+Nothing is pickled. Resuming is exact at epoch boundaries: every epoch seeds torch from (seed, epoch), and the batches
+of a task are a function of the same two numbers, so an interrupted run ends with the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -54,15 +53,12 @@ class Task(Protocol):
 
     def batches(self, epoch: int, generator_seed: int) -> Iterator[Any]:
         """At least `steps_per_epoch` augmented training batches."""
-        ...
 
     def loss(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """Weighted scalar parts of the loss; the loop adds them up. Runs inside autocast."""
-        ...
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures of the EMA weights; ``score`` chooses the best."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +116,12 @@ def make_optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
     trained = [p for p in model.parameters() if p.requires_grad]
     decayed = {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay}
     free = {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}
-    return torch.optim.AdamW([group for group in (decayed, free) if group["params"]], lr=config.learning_rate)
+    return torch.optim.AdamW([decayed, free], lr=config.learning_rate)
 
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the EMA towards the model, statistics of norms included; early steps count more (no bias to the random start)."""
+    """Move the EMA towards the model, statistics of norms included; early steps count more, against a random start."""
     decay = min(decay, (1 + step) / (10 + step))
     for averaged, current in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
         if averaged.is_floating_point():
@@ -136,8 +132,7 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 
 def load_weights(model: nn.Module, run_dir: Path, which: str = "best") -> dict[str, Any]:
     """Load the EMA weights of a run (`best` or `last`) into a model; gives the state they were stored with."""
-    path = run_dir / {"best": BEST, "last": LAST}[which]
-    tensors, state = _read(path)
+    tensors, state = _read(run_dir / {"best": BEST, "last": LAST}[which])
     if which == "last":
         tensors = {name.removeprefix("ema."): value for name, value in tensors.items() if name.startswith("ema.")}
     model.load_state_dict(tensors)
@@ -162,125 +157,110 @@ def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False) 
         raise UsageError(f"{run_dir} holds a training run already: resume it, or choose another folder")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    model = task.model.to(config.device)
-    ema = deepcopy(model).eval().requires_grad_(False)
-    optimizer = make_optimizer(model, config)
-    state: dict[str, Any] = {"epoch": 0, "best": None, "task": task.name, "config": asdict(config), "seconds": 0.0}
+    run = _Run(task, config, run_dir)
     if resume and (run_dir / LAST).exists():
-        state = _restore(run_dir, task.name, config, model, ema, optimizer)
-    _forget_after(run_dir / LOG, state["epoch"])
-    for epoch in range(state["epoch"], config.epochs):
+        run.restore()
+    _forget_after(run_dir / LOG, run.state["epoch"])
+    for epoch in range(run.state["epoch"], config.epochs):
         began = time.monotonic()
-        means = _train_epoch(task, config, model, ema, optimizer, epoch, run_dir)
-        state = {**state, "epoch": epoch + 1, "seconds": state["seconds"] + time.monotonic() - began}
-        line: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "seconds": round(time.monotonic() - began, 1), **means}
+        means = run.train_epoch(epoch)
+        seconds = round(time.monotonic() - began, 1)
+        run.state |= {"epoch": epoch + 1, "seconds": round(run.state["seconds"] + seconds, 1)}
+        _append(run_dir / LOG, {"kind": "epoch", "epoch": epoch, "seconds": seconds, **means})
         if (epoch + 1) % config.evaluate_every == 0 or epoch + 1 == config.epochs:
-            state = _evaluate(task, ema, state, run_dir)
-            line |= {"best": state["best"]}
-        _append(run_dir / LOG, line)
-        _store(run_dir, state, model, ema, optimizer)
+            run.evaluate()
+        run.store()
 
 
-def _train_epoch(
-    task: Task,
-    config: LoopConfig,
-    model: nn.Module,
-    ema: nn.Module,
-    optimizer: torch.optim.AdamW,
-    epoch: int,
-    run_dir: Path,
-) -> dict[str, float]:
-    seed = config.seed * _EPOCH_STRIDE + epoch
-    torch.manual_seed(seed)
-    model.train()
-    sums: dict[str, float] = {}
-    recent: list[dict[str, float]] = []
-    taken = 0
-    for batch in islice(task.batches(epoch, seed), config.steps_per_epoch):
-        step = epoch * config.steps_per_epoch + taken
-        losses = _step(task, config, model, optimizer, _to_device(batch, config.device), step)
-        update_ema(ema, model, config.ema_decay, step)
-        taken += 1
-        recent.append(losses)
-        sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
-        if len(recent) == _LOG_STEPS:
-            mean = {name: round(sum(r[name] for r in recent) / len(recent), 5) for name in recent[0]}
-            _append(run_dir / LOG, {"kind": "steps", "epoch": epoch, "step": step + 1, **mean})
-            at = f"{task.name} epoch {epoch + 1}/{config.epochs} step {taken}/{config.steps_per_epoch}"
-            _log.info("%s %s", at, mean)
-            recent = []
-    if taken < config.steps_per_epoch:
-        raise DataError(f"{task.name} gave {taken} batches in epoch {epoch}, needed are {config.steps_per_epoch}")
-    return {name: value / taken for name, value in sums.items()}
+class _Run:
+    """A task with its weights, their average, the optimizer, and where it stands."""
+
+    def __init__(self, task: Task, config: LoopConfig, folder: Path) -> None:
+        self.task, self.config, self.folder = task, config, folder
+        self.model = task.model.to(config.device)
+        self.ema = deepcopy(self.model).eval().requires_grad_(False)
+        self.optimizer = make_optimizer(self.model, config)
+        self.state: dict[str, Any] = {"task": task.name, "epoch": 0, "seconds": 0.0, "best": None}
+        self.state["config"] = asdict(config)
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        config, name = self.config, self.task.name
+        seed = config.seed * _EPOCH_STRIDE + epoch
+        torch.manual_seed(seed)
+        self.model.train()
+        taken: list[dict[str, float]] = []
+        for batch in islice(self.task.batches(epoch, seed), config.steps_per_epoch):
+            step = epoch * config.steps_per_epoch + len(taken)
+            taken.append(self._step(_to_device(batch, config.device), step))
+            update_ema(self.ema, self.model, config.ema_decay, step)
+            if len(taken) % _LOG_STEPS == 0:
+                means = _means(taken[-_LOG_STEPS:])
+                _append(self.folder / LOG, {"kind": "steps", "epoch": epoch, "step": step + 1, **means})
+                _log.info("%s epoch %d/%d step %d: %s", name, epoch + 1, config.epochs, step + 1, means)
+        if len(taken) < config.steps_per_epoch:
+            raise DataError(f"{name} gave {len(taken)} batches in epoch {epoch}, needed are {config.steps_per_epoch}")
+        return _means(taken)
+
+    def _step(self, batch: Any, step: int) -> dict[str, float]:
+        rate = learning_rate(step, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(torch.device(self.config.device).type, torch.bfloat16, enabled=self.config.bf16):
+            parts = self.task.loss(self.model, batch)
+        total = torch.stack([part.float() for part in parts.values()]).sum()
+        losses = {"loss": float(total.detach()), **{name: float(part.detach()) for name, part in parts.items()}}
+        if not math.isfinite(losses["loss"]):
+            bad = ", ".join(f"{name}={value}" for name, value in losses.items() if not math.isfinite(value))
+            what = f"loss of {self.task.name} is not finite at step {step} ({bad})"
+            raise DataError(f"{what}: lower the learning rate, check the data")
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        return {**losses, "lr": rate}
+
+    def evaluate(self) -> None:
+        figures = self.task.evaluate(self.ema)
+        epoch, best = self.state["epoch"], self.state["best"]
+        _append(self.folder / LOG, {"kind": "evaluation", "epoch": epoch - 1, **figures})
+        _log.info("%s after epoch %d: %s", self.task.name, epoch, figures)
+        if best is None or figures["score"] > best["score"]:
+            self.state["best"] = {"epoch": epoch, **figures}
+            _write(self.folder / BEST, self.ema.state_dict(), self.state)
+
+    def store(self) -> None:
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        _write(self.folder / LAST, tensors, self.state)
+        (self.folder / STATE).write_text(json.dumps(self.state, indent=1) + "\n")
+
+    def restore(self) -> None:
+        tensors, state = _read(self.folder / LAST)
+        now, before = self.state["config"], state["config"]
+        changed = [k for k, v in before.items() if k not in _CHANGEABLE and now.get(k) != v]
+        if state["task"] != self.task.name or changed:
+            different = [f"{k}={now.get(k)} (was {before[k]})" for k in changed] or [f"task {self.task.name}"]
+            raise UsageError(
+                f"cannot resume {self.folder} with {', '.join(different)}: keep it, or take another folder"
+            )
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
+        for key, value in tensors.items():
+            kind, rest = key.split(".", 1)
+            groups[kind][rest] = value
+        self.model.load_state_dict(groups["model"])
+        self.ema.load_state_dict(groups["ema"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in groups["optimizer"].items():
+            index, moment = key.split(".", 1)
+            moments.setdefault(int(index), {})[moment] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.state = {**state, "config": now}
 
 
-def _step(
-    task: Task, config: LoopConfig, model: nn.Module, optimizer: torch.optim.AdamW, batch: Any, step: int
-) -> dict[str, float]:
-    rate = learning_rate(step, config)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
-        parts = task.loss(model, batch)
-    total = torch.stack([part.float() for part in parts.values()]).sum()
-    losses = {"loss": float(total.detach()), **{name: float(part.detach()) for name, part in parts.items()}}
-    if not math.isfinite(losses["loss"]):
-        bad = ", ".join(f"{name}={value}" for name, value in losses.items() if not math.isfinite(value))
-        raise DataError(
-            f"loss of {task.name} is not finite at step {step} ({bad}): lower the learning rate, check the data"
-        )
-    optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    optimizer.step()
-    return {**losses, "lr": rate}
-
-
-def _evaluate(task: Task, ema: nn.Module, state: dict[str, Any], run_dir: Path) -> dict[str, Any]:
-    figures = task.evaluate(ema)
-    _append(run_dir / LOG, {"kind": "evaluation", "epoch": state["epoch"] - 1, **figures})
-    _log.info("%s after epoch %d: %s", task.name, state["epoch"], figures)
-    if state["best"] is not None and figures["score"] <= state["best"]["score"]:
-        return state
-    state = {**state, "best": {"epoch": state["epoch"], **figures}}
-    _write(run_dir / BEST, ema.state_dict(), state)
-    return state
-
-
-def _store(
-    run_dir: Path, state: dict[str, Any], model: nn.Module, ema: nn.Module, optimizer: torch.optim.AdamW
-) -> None:
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"ema.{name}": value for name, value in ema.state_dict().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-    _write(run_dir / LAST, tensors, state)
-    temporary = run_dir / f"{STATE}.part"
-    temporary.write_text(json.dumps(state, indent=1) + "\n")
-    temporary.replace(run_dir / STATE)
-
-
-def _restore(
-    run_dir: Path, name: str, config: LoopConfig, model: nn.Module, ema: nn.Module, optimizer: torch.optim.AdamW
-) -> dict[str, Any]:
-    tensors, state = _read(run_dir / LAST)
-    now = asdict(config)
-    changed = [k for k, v in state["config"].items() if k not in _CHANGEABLE and now.get(k) != v]
-    if state["task"] != name or changed:
-        got = ", ".join([f"{k}={now.get(k)} (was {state['config'][k]})" for k in changed] or [f"task {name}"])
-        raise UsageError(f"cannot resume {run_dir} with {got}: keep it, or choose another folder")
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
-    for key, value in tensors.items():
-        kind, rest = key.split(".", 1)
-        groups[kind][rest] = value
-    model.load_state_dict(groups["model"])
-    ema.load_state_dict(groups["ema"])
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in groups["optimizer"].items():
-        index, moment = key.split(".", 1)
-        moments.setdefault(int(index), {})[moment] = value
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return {**state, "config": now}
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(sum(row[name] for row in rows) / len(rows), 6) for name in rows[0]}
 
 
 def _write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -288,7 +268,7 @@ def _write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> Non
     # Clones: tied weights share memory, which safetensors refuses.
     stored = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
     save_file(stored, temporary, metadata={"state": json.dumps(state)})
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -317,6 +297,4 @@ def _to_device(batch: Any, device: str) -> Any:
         return batch.to(device, non_blocking=True)
     if isinstance(batch, dict):
         return {name: _to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(_to_device(value, device) for value in batch)
-    return batch
+    return [_to_device(value, device) for value in batch] if isinstance(batch, (list, tuple)) else batch

@@ -76,7 +76,7 @@ class FaceDetector:
 
 
 def non_maximum_suppression(box_px: F32, score: F32, overlap: float) -> npt.NDArray[np.intp]:
-    """Indices of the boxes to keep, best first: a box goes when a better one that stays has an IoU above `overlap` with it."""
+    """Indices of the boxes to keep, best first: a box goes when a better one that stays overlaps it by more (IoU)."""
     order = np.argsort(-score, kind="stable")
     box = box_px[order]
     low = np.maximum(box[:, None, :2], box[None, :, :2])
