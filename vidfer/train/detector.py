@@ -207,7 +207,7 @@ def detector_loss(box: Tensor, logit: Tensor, batch: dict[str, Tensor], cell: Te
     # A floor keeps the first steps, when no box fits yet, from teaching that nothing is a face.
     target = torch.where(positive, iou.clamp(min=0.3), 0.0)
     score = logit.sigmoid()
-    weight = torch.where(positive, 1.0, 0.75 * score.detach().square()) * ~quiet
+    weight = torch.where(positive, 1.0, score.detach().square()) * ~quiet
     total = target.sum().clamp(min=1.0)
     score_loss = (functional.binary_cross_entropy_with_logits(logit, target, reduction="none") * weight).sum() / total
     if not bool(positive.any()):

@@ -8,6 +8,7 @@ nothing. Everything is a function of a seed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from vidfer.errors import DataError
 from vidfer.train.paste import FaceCut, blend, paste, placement
 from vidfer.train.scenes import Sample, Scene, as_f32, clip_boxes, cover_boxes, covered_share, move_boxes
 from vidfer.types import F32, U8, Bool
+
+_LETTERS = "0123456789ABCDEGIOQRSUabcdegijopqsu%.:-"
 
 
 class SceneMixer:
@@ -66,6 +69,8 @@ class SceneMixer:
             border = cv2.BORDER_REPLICATE  # reflected faces would have no box
         image = _warp(scene.image, self._halves[index], matrix, size, border, rng)
         box, valid = clip_boxes(move_boxes(scene.box_px, matrix), scene.valid, size)
+        if negative and rng.random() < 0.3:
+            _write_text(image, rng)
         if rng.random() < (0.6 if negative else 0.4):
             image, box, valid = self._paste_some(image, box, valid, rng)
         return Sample(image=image, box_px=box, valid=valid)
@@ -73,7 +78,8 @@ class SceneMixer:
     def _paste_some(self, image: U8, box: F32, valid: Bool, rng: np.random.Generator) -> tuple[U8, F32, Bool]:
         size = len(image)
         for _ in range(int(rng.integers(1, 4))):
-            if rng.random() < 0.3:
+            kind = rng.random()
+            if kind < 0.2:
                 image, cover = self._paste_scenery(image, rng)
                 box, valid = cover_boxes(box, valid, cover)
                 continue
@@ -85,8 +91,12 @@ class SceneMixer:
             overlap = len(box) > 0 and float(covered_share(box, moved[0]).max()) > 0.1
             if overlap and rng.random() < 0.8:
                 continue
-            image = paste(image, face, matrix, wanted / natural, rng)
+            # Without heads that have no face, hair and shoulders pass for one (seen on people from behind).
+            faceless = kind < 0.4
+            image = paste(image, face, matrix, wanted / natural, rng, faceless=faceless)
             box, valid = cover_boxes(box, valid, moved[0])
+            if faceless:
+                continue
             new_box, new_valid = clip_boxes(moved, np.ones(1, bool), size)
             box, valid = np.concatenate([box, new_box]), np.concatenate([valid, new_valid])
         return image, box, valid
@@ -126,7 +136,10 @@ def _zoom(scene: Scene, size: int, rng: np.random.Generator) -> tuple[float, F32
         wanted = np.exp(rng.uniform(np.log(12), np.log(0.9 * size)))
         scale = float(np.clip(wanted / side.min(), 0.7 * fit, 3.0))
         reach = max(0.0, size / 2 / scale - side.max() / 2)
-        return scale, ((box[:2] + box[2:]) / 2 + rng.uniform(-reach, reach, 2)).astype(np.float32)
+        centre = (box[:2] + box[2:]) / 2 + rng.uniform(-reach, reach, 2)
+        # At most a quarter of the crop lies outside the scene on either side: padding teaches nothing.
+        margin = np.minimum(size / scale / 4, as_f32([width, height]) / 2)
+        return scale, as_f32(np.clip(centre, margin, as_f32([width, height]) - margin))
     scale = float(np.exp(rng.uniform(np.log(0.8 * fit), np.log(max(2.0, 2 * fit)))))
     slack = np.maximum(0, as_f32([width, height]) - size / scale) / 2
     return scale, (as_f32([width, height]) / 2 + rng.uniform(-1, 1, 2) * slack).astype(np.float32)
@@ -141,6 +154,22 @@ def _warp(image: U8, half: U8, matrix: F32, size: int, border: int, rng: np.rand
         image = half
     warped = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=fill)
     return np.asarray(warped, np.uint8)
+
+
+def _write_text(image: U8, rng: np.random.Generator) -> None:
+    """Lettering, some of it on a plain ground: round letters and table cells pass for small faces otherwise."""
+    size = len(image)
+    for _ in range(int(rng.integers(1, 6))):
+        scale, bold = float(np.exp(rng.uniform(np.log(0.3), np.log(4)))), int(rng.integers(1, 4))
+        letters = "".join(rng.choice(list(_LETTERS), int(rng.integers(1, 9))))
+        font = int(rng.integers(0, 8))
+        (width, height), _ = cv2.getTextSize(letters, font, scale, bold)
+        x, y = int(rng.integers(-width // 2, size)), int(rng.integers(0, size + height))
+        ink, paper = rng.integers(0, 256, 3), rng.integers(0, 256, 3)
+        if rng.random() < 0.5:
+            cv2.rectangle(image, (x - 4, y - height - 4), (x + width + 4, y + 6), [int(c) for c in paper], -1)
+        thickness = bold * max(1, round(scale * 2)) if scale > 1 else bold
+        cv2.putText(image, letters, (x, y), font, scale, [int(c) for c in ink], thickness, cv2.LINE_AA)
 
 
 def _photometric(image: U8, rng: np.random.Generator) -> U8:

@@ -125,11 +125,15 @@ def placement(box: F32, scale: float, size: int, rng: np.random.Generator) -> F3
     return matrix
 
 
-def paste(image: U8, face: FaceCut, matrix: F32, scale: float, rng: np.random.Generator) -> U8:
-    """A copy of a square picture with a face pasted on it by a similarity of the given scale."""
+def paste(
+    image: U8, face: FaceCut, matrix: F32, scale: float, rng: np.random.Generator, *, faceless: bool = False
+) -> U8:
+    """A copy of a square picture with a face, or a head without one, pasted on it by a similarity of that scale."""
     level = min(len(face.levels) - 1, max(0, int(np.floor(-np.log2(scale) + 0.4))))
     source = face.levels[level]
-    if rng.random() < 0.1:
+    if faceless:
+        source = _without_face(source, face.box_px / 2**level, rng)
+    elif rng.random() < 0.1:
         source = _with_mask(source, face.mask_px / 2**level, rng)
     shrunk = matrix.copy()
     shrunk[:, :2] *= 2**level
@@ -154,9 +158,27 @@ def paste(image: U8, face: FaceCut, matrix: F32, scale: float, rng: np.random.Ge
         rgb = cv2.GaussianBlur(rgb, (0, 0), float(rng.uniform(0.5, 0.02 * min(rgb.shape[:2]) + 0.8)))
     image = image.copy()
     blend(image[y0:y1, x0:x1], rgb, alpha)
-    if rng.random() < 0.12:
+    if not faceless and rng.random() < 0.12:
         _occlude(image, move_boxes(face.box_px[None], matrix)[0], rng)
     return image
+
+
+def _without_face(source: U8, box: F32, rng: np.random.Generator) -> U8:
+    """A head as from behind: the hair above the forehead drawn down over the face, or a plain blotchy skin."""
+    x0, y0, x1, y1 = np.clip(box, 0, source.shape[1::-1] * 2).astype(int)
+    above = source[max(0, y0 - (y1 - y0) // 3) : y0 + 1, x0:x1, :3]
+    target = (max(2, x1 - x0), max(2, y1 - y0))
+    if min(above.shape[:2]) < 2 or rng.random() < 0.25:
+        middle = source[y0:y1, x0:x1, :3].reshape(-1, 3).mean(0) if x1 > x0 and y1 > y0 else np.full(3, 90.0)
+        above = np.clip(middle * rng.uniform(0.2, 1.0) + rng.normal(0, 18, (5, 4, 1)), 0, 255).astype(np.uint8)
+    elif rng.random() < 0.5:
+        above = above[::-1]
+    hair = np.asarray(cv2.resize(above, target, interpolation=cv2.INTER_CUBIC), np.uint8)
+    covered = source.copy()
+    high, wide = covered[y0:y1, x0:x1].shape[:2]
+    alpha = as_f32(np.clip((covered[y0:y1, x0:x1, 3].astype(np.float32) - 110) / 25, 0, 1))
+    blend(covered[y0:y1, x0:x1, :3], hair[:high, :wide], alpha)
+    return covered
 
 
 def _with_mask(source: U8, outline: F32, rng: np.random.Generator) -> U8:
