@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 # HEVC 540p 2.12 against 2.25) and tells which packet failed. Above full HD decoding would be the bottleneck.
 _ONE_THREAD_UP_TO_PX = 1920 * 1088
 _MOST_THREADS = 4
+_END_TOLERANCE_S = 0.5
 # AVI has no presentation stamps: what comes as pts is out of order (FFmpeg 8: 1 4 3 5 2), dts is the order of showing.
 _DTS_CONTAINERS = frozenset({"avi"})
 
@@ -119,6 +120,7 @@ class VideoFile:
         self._sampling = sampling or Sampling()
         self._stopping = False
         self._finished = False
+        self._last_s = 0.0
         self._first_error: str | None = None
         self._container = _open(self._path)
         try:
@@ -146,8 +148,12 @@ class VideoFile:
 
     @property
     def truncated(self) -> bool:
-        """Whether the file, read to its end, held fewer packets than it declares."""
-        return self._finished and not self._stopping and self.counts.packets < self._info.frames_declared
+        """Whether the file, read to its end, holds fewer frames than it declares and ends before it should."""
+        missing = self.counts.packets < self._info.frames_declared
+        # AVI declares empty places for repeated frames too, but those don't shorten it.
+        duration_s = self._info.duration_s
+        early = duration_s is None or self._last_s < duration_s - _END_TOLERANCE_S
+        return self._finished and not self._stopping and missing and early
 
     def __enter__(self) -> VideoFile:
         return self
@@ -170,6 +176,7 @@ class VideoFile:
             self.counts.decoded += 1
             self.counts.corrupt += decoded.is_corrupt
             moment = self._clock.moment(decoded.dts if use_dts else decoded.pts, decoded.duration)
+            self._last_s = moment.time_s or self._last_s
             # What the decoder still holds after the end is taken out and counted, so that the accounting adds up.
             self._stopping = self._stopping or sampler.is_past(index, moment.ticks)
             if self._stopping or not sampler.takes(index, moment.ticks):

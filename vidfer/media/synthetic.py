@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
+_BT601 = 6
 _FIXED = {"threads": "1", "preset": "veryfast"}  # one thread: the same bytes on every machine
 
 
@@ -163,6 +164,7 @@ def write_video(
         video = cast("VideoStream", container.add_stream(codec, rate=25, options=_FIXED | {"crf": str(quality)}))
         video.height, video.width = opening[0].shape[:2]
         video.pix_fmt = "yuv420p"
+        video.colorspace = video.color_primaries = video.color_trc = _BT601  # what av.VideoFrame.from_ndarray leads to
         video.codec_context.time_base = time_base
         video.codec_context.sample_aspect_ratio = sample_aspect_ratio
         if rotation_deg:
