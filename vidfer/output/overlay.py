@@ -19,6 +19,7 @@ from vidfer.types import PREDICTED, U8
 __all__ = ["COLOURS", "Overlay", "OverlayFace", "draw"]
 
 _GONE: Colour = (165, 170, 178)
+_DOT_OPACITY = 0.9
 _ARC_POINTS = 5
 _TURN = (np.arange(4)[:, None] + np.linspace(0, 1, _ARC_POINTS)).ravel() * (np.pi / 2)
 _ARC = -np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)  # four quarters of a circle, clockwise from the left
@@ -101,15 +102,17 @@ def _landmarks(image: U8, face: OverlayFace) -> None:
     crowd = (68 / max(len(face.landmarks), 1)) ** 0.5
     radius = float(np.clip((x1 - x0) * 0.011 * crowd, 0.45, 6))
     points = np.asarray(face.landmarks, np.float32)
-    centre = np.floor(points + 0.5).astype(np.int64)
+    centre = np.floor(points + 0.5)
+    offset = centre - points
     reach = int(np.ceil(radius))
-    around = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T[:, ::-1]
+    around = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).astype(np.float32)
     # From the rim inwards: where dots touch, the stronger value is written last.
-    around = around[np.argsort(-np.hypot(*around.T), kind="stable")]
-    pixel = centre[None] + around[:, None]
-    opacity = np.clip(radius + 0.5 - np.linalg.norm(pixel - points[None], axis=2), 0, 1) * 0.9
-    inside = (opacity > 0) & (pixel >= 0).all(axis=2) & (pixel < (image.shape[1], image.shape[0])).all(axis=2)
-    x, y = pixel[inside].T
-    alpha = opacity[inside][:, None].astype(np.float32)
+    dy, dx = around[:, np.argsort(-np.hypot(*around), kind="stable")][:, :, None]
+    opacity = np.clip(radius + 0.5 - np.hypot(dx + offset[:, 0], dy + offset[:, 1]), 0, 1)
+    x, y = centre[:, 0] + dx, centre[:, 1] + dy
+    inside = (opacity > 0) & (x >= 0) & (y >= 0) & (x < image.shape[1]) & (y < image.shape[0])
+    at = (y[inside].astype(np.intp), x[inside].astype(np.intp))
+    alpha = opacity[inside][:, None] * np.float32(_DOT_OPACITY)
     colour = (np.array(face.colour, np.float32) + 2 * np.array(WHITE, np.float32)) / 3
-    image[y, x] = np.round(image[y, x] * (1 - alpha) + colour * alpha).astype(np.uint8)
+    below = image[at].astype(np.float32)
+    image[at] = (below + (colour - below) * alpha + 0.5).astype(np.uint8)
