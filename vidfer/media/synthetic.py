@@ -226,9 +226,9 @@ def _truth(mine: np.ndarray[Any, Any], sprite: Sprite, transform: F32) -> TrueBo
     moved = corners @ transform[:, :2].T + transform[:, 2] + 0.5
     box = np.concatenate([moved.min(axis=0), moved.max(axis=0)]).astype(np.float32)
     left, top, right, bottom = np.rint(box).astype(int)
-    in_sight = np.count_nonzero(mine[max(0, top) : max(0, bottom), max(0, left) : max(0, right)])
+    in_sight = int(np.count_nonzero(mine[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]))
     # Against what would be in sight with nothing before it and no border: a box has transparent corners.
     alone = transform - np.array([[0, 0, left], [0, 0, top]], np.float32)
     size = (max(1, right - left), max(1, bottom - top))
-    whole = np.count_nonzero(cv2.warpAffine(sprite.image[:, :, 3], alone, size) > 127)
+    whole = int(np.count_nonzero(cv2.warpAffine(sprite.image[:, :, 3], alone, size) > 127))
     return TrueBox(identity=sprite.identity, box_px=box, visibility=min(1.0, in_sight / max(1, whole)))
