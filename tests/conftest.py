@@ -26,13 +26,15 @@ def shared_videos() -> Path:
 def _nothing_left_behind(request):
     """No thread is left running, and no half-written file in the test's own folder."""
     before = set(threading.enumerate())
+    # Asked for now: at the end it would be gone already.
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
     deadline = time.monotonic() + 2
     while (left := _new_threads(before)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left, f"threads left behind: {left}"
-    if "tmp_path" in request.fixturenames:
-        parts = sorted(request.getfixturevalue("tmp_path").rglob("*.part"))
+    if folder is not None:
+        parts = sorted(folder.rglob("*.part"))
         assert not parts, f"half-written files left behind: {parts}"
 
 
