@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +29,7 @@ from vidfer.types import F32, F64
 I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
 
-SmoothingName = Literal["off", "light", "medium", "strong"]
-
-PRESETS: tuple[SmoothingName, ...] = ("off", "light", "medium", "strong")
+PRESETS = ("off", "light", "medium", "strong")
 # Two thirds of the height of an expression remain if it lasts 0.2 s (light), 0.5 s (medium), 1.5 s (strong); the label
 # shows it, if sure, from 0.2, 0.5 and 1.3 s.
 _TIME_CONSTANT_S = {"off": 0.0, "light": 0.1, "medium": 0.25, "strong": 0.7}
@@ -48,23 +45,20 @@ class Smoothing:
     """How strongly to smooth.
 
     Attributes:
-        name: Name of the preset.
         time_constant_s: Distance in time at which a measurement of quality 1 counts 1/e of the one in the middle, 0 is
             off; at quality q it is 1 / sqrt(q) times as long.
         hold_s: How long another class must lead with certainty to be shown as label, in seconds.
     """
 
-    name: SmoothingName
     time_constant_s: float
     hold_s: float
 
     @classmethod
     def preset(cls, name: str) -> Smoothing:
         """The preset ``off``, ``light``, ``medium`` or ``strong``."""
-        for known in PRESETS:
-            if known == name:
-                return cls(name=known, time_constant_s=_TIME_CONSTANT_S[known], hold_s=_HOLD_S[known])
-        raise UsageError(f"unknown smoothing {name!r}: choose one of {', '.join(PRESETS)}")
+        if name not in PRESETS:
+            raise UsageError(f"unknown smoothing {name!r}: choose one of {', '.join(PRESETS)}")
+        return cls(time_constant_s=_TIME_CONSTANT_S[name], hold_s=_HOLD_S[name])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
