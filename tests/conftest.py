@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -20,6 +23,37 @@ def shared_videos() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NOT TESTED ON REAL VIDEOS: there is no folder {folder} (VIDFER_SHARED names another place)")
     return folder
+
+
+class FFprobe:
+    """ffprobe, the yardstick for time stamps."""
+
+    def __init__(self, tool: str) -> None:
+        self._tool = tool
+
+    def ask(self, path: Path, *wanted: str) -> dict:
+        """Its answer to `-show_entries` and the like."""
+        command = [self._tool, "-v", "error", "-of", "json", *wanted, str(path)]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    def frame_pts(self, path: Path, stream: int = 0) -> list[int | None]:
+        """The pts of every frame of a video stream."""
+        found = self.ask(path, "-select_streams", f"v:{stream}", "-show_entries", "frame=pts")
+        return [frame.get("pts") for frame in found["frames"]]
+
+    def packet_times(self, path: Path, stream: str) -> list[float]:
+        """When the packets of a stream such as `a:0` are shown or heard, in seconds."""
+        found = self.ask(path, "-select_streams", stream, "-show_entries", "packet=pts_time")
+        return [float(packet["pts_time"]) for packet in found["packets"]]
+
+
+@pytest.fixture(scope="session")
+def ffprobe() -> FFprobe:
+    """ffprobe, or a loud skip."""
+    tool = shutil.which("ffprobe")
+    if tool is None:
+        pytest.skip("TIME STAMPS NOT COMPARED: ffprobe is missing (it comes with ffmpeg)")
+    return FFprobe(tool)
 
 
 @pytest.fixture(autouse=True)
@@ -42,11 +76,15 @@ def _new_threads(before):
     return [thread for thread in threading.enumerate() if thread not in before]
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    """With VIDFER_SKIP_NOTHING (as in CI) a skipped test is a failed one."""
-    outcome = yield
-    report = outcome.get_result()
-    if report.skipped and os.environ.get("VIDFER_SKIP_NOTHING") and not hasattr(report, "wasxfail"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped, and VIDFER_SKIP_NOTHING is set: {report.longrepr[-1]}"
+def pytest_sessionfinish(session, exitstatus):
+    """With VIDFER_SKIP_NOTHING (as in CI) a run that skipped a test or a whole module has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("VIDFER_SKIP_NOTHING") and exitstatus == 0 and reporter.stats.get("skipped"):
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say why a run without failures failed."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if os.environ.get("VIDFER_SKIP_NOTHING") and skipped:
+        terminalreporter.write_line(f"FAILED: {len(skipped)} skipped, and VIDFER_SKIP_NOTHING is set", red=True)

@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 _ONE_THREAD_UP_TO_PX = 1920 * 1088
 _MOST_THREADS = 4
 _END_TOLERANCE_S = 0.5
+# FFmpeg "plays" any text called .txt as text art.
+_TEXT_ART = frozenset({"adf", "bin", "idf", "tty", "xbin"})
 # AVI has no presentation stamps: what comes as pts is out of order (FFmpeg 8: 1 4 3 5 2), dts is the order of showing.
 _DTS_CONTAINERS = frozenset({"avi"})
 
@@ -269,13 +271,15 @@ def _open(path: Path) -> InputContainer:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes): get it again from its source")
         # An absolute path, since "a:b.mp4" would be taken for a protocol.
-        return av.open(str(path.absolute()), metadata_errors="ignore")
+        container = av.open(str(path.absolute()), metadata_errors="ignore")
+        if container.format.name in _TEXT_ART:
+            container.close()
+            raise InputError(f"{path} is text: give a video file")
+        return container
     except av.InvalidDataError as error:
         raise InputError(f"{path} cannot be read: it is no video or cut off; check it with `ffprobe`") from error
-    except OSError as error:
+    except (OSError, av.FFmpegError) as error:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}") from error
-    except av.FFmpegError as error:
-        raise InputError(f"{path} cannot be opened: {error.strerror}") from error
 
 
 def _pick_stream(container: InputContainer, path: Path, stream: int) -> VideoStream:
