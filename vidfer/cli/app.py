@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of any command's module: ``vidfer -
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ def vidfer(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="After an error, print its traceback.")] = False,
 ) -> None:
     """Faces in video: exact time, stable face ids, emotions, valence and arousal, landmarks, head pose.
 
@@ -59,7 +61,7 @@ def _fail(message: str, code: int) -> int:
 
 def run(args: Sequence[str]) -> int:
     """Carry out one command line and give its exit code; errors become one line on stderr."""
-    debug = "--debug" in args
+    debug = "--debug" in args  # of whichever command: an error may come before any of them is known
     try:
         return int(app(args=list(args), prog_name="vidfer", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -85,4 +87,7 @@ def run(args: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
     sys.exit(run(sys.argv[1:]))
