@@ -10,6 +10,7 @@ _log = logging.getLogger(__name__)
 
 _RESET_S = 1
 _VARIABLE = 0.01
+_FINE_TICKS = 4  # a frame that lasts fewer ticks is counted in frames: one tick more is a frame left out, not rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class Clock:
         """Whether the frames so far come at uneven intervals, beyond the rounding of stamps to ticks."""
         if self._shortest is None:
             return False
-        return self._longest - self._shortest > max(1.0, self._shortest * _VARIABLE)
+        rounding = 1.0 if self._shortest >= _FINE_TICKS else 0.0
+        return self._longest - self._shortest > max(rounding, self._shortest * _VARIABLE)
 
     def _learn(self, pts: int) -> None:
         if self._last_pts is not None:

@@ -84,6 +84,8 @@ class VideoWriter:
             self._stream = self._add_video(rate, _FAST_PRESET if fast else _PRESET)
             if audio_from is not None:
                 self._audio = self._carrier(audio_from)
+            with self._readable_errors():
+                self._container.start_encoding()  # opens the file: what is wrong with the place shows now
         except BaseException:
             self._discard()
             raise

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _BT601 = 6
+_OPAQUE = 127
 _FIXED = {"threads": "1", "preset": "veryfast"}  # one thread: the same bytes on every machine
 
 
@@ -53,15 +54,15 @@ class Sprite:
     path: Callable[[float], Placement | None] = field(repr=False)
 
     def to_picture(self, at: Placement) -> F32:
-        """Transform f32[2,3] from the image to the picture."""
+        """Transform f32[2,3] from the image's pixels to the picture's (OpenCV: the middle of the first one is 0)."""
         height, width = self.image.shape[:2]
         turn = math.radians(at.turn_deg)
         cos, sin = math.cos(turn) * at.scale, math.sin(turn) * at.scale
         centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
         return np.array(
             [
-                [cos, -sin, at.x - cos * centre_x + sin * centre_y],
-                [sin, cos, at.y - sin * centre_x - cos * centre_y],
+                [cos, -sin, at.x - 0.5 - cos * centre_x + sin * centre_y],
+                [sin, cos, at.y - 0.5 - sin * centre_x - cos * centre_y],
             ],
             np.float32,
         )
@@ -216,7 +217,7 @@ def _paste(image: F32, owner: np.ndarray[Any, Any], order: int, sprite: U8, tran
     opacity = warped[:, :, 3:] / 255
     image *= 1 - opacity
     image += warped[:, :, :3]
-    owner[opacity[:, :, 0] > 0.5] = order
+    owner[warped[:, :, 3] > _OPAQUE] = order
 
 
 def _truth(mine: np.ndarray[Any, Any], sprite: Sprite, transform: F32) -> TrueBox:
@@ -230,5 +231,5 @@ def _truth(mine: np.ndarray[Any, Any], sprite: Sprite, transform: F32) -> TrueBo
     # Against what would be in sight with nothing before it and no border: a box has transparent corners.
     alone = transform - np.array([[0, 0, left], [0, 0, top]], np.float32)
     size = (max(1, right - left), max(1, bottom - top))
-    whole = int(np.count_nonzero(cv2.warpAffine(sprite.image[:, :, 3], alone, size) > 127))
+    whole = int(np.count_nonzero(cv2.warpAffine(sprite.image[:, :, 3].astype(np.float32), alone, size) > _OPAQUE))
     return TrueBox(identity=sprite.identity, box_px=box, visibility=min(1.0, in_sight / max(1, whole)))

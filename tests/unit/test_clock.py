@@ -1,0 +1,51 @@
+"""The time of frames from their stamps."""
+
+from fractions import Fraction
+
+import pytest
+
+from vidfer.media.clock import Clock
+
+RATE = Fraction(25)
+
+
+def run(clock, stamps, duration=None):
+    return [clock.moment(stamp, duration) for stamp in stamps]
+
+
+def test_time_is_counted_from_the_first_stamp():
+    moments = run(Clock(Fraction(1, 90000), RATE), [126000, 129003, 132006])
+    assert [moment.pts for moment in moments] == [126000, 129003, 132006]
+    assert [moment.time_s for moment in moments] == [0.0, 3003 / 90000, 6006 / 90000]
+    assert {moment.epoch for moment in moments} == {0}
+
+
+def test_missing_stamps_are_placed_by_duration_or_rate():
+    by_rate = run(Clock(Fraction(1, 1000), RATE), [None, None, 90, None, 170])
+    assert [moment.time_s for moment in by_rate] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+    by_duration = run(Clock(Fraction(1, 1000), RATE), [0, None, None], duration=20)
+    assert [moment.time_s for moment in by_duration] == pytest.approx([0, 0.02, 0.04])
+
+
+def test_stamps_that_start_anew_begin_an_epoch():
+    moments = run(Clock(Fraction(1, 1000), RATE), [0, 40, 5000, 4990, 0, 40])
+    assert [moment.epoch for moment in moments] == [0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("tick", "stamps", "variable"),
+    [
+        (Fraction(1, 1000), [0, 33, 67, 100, 133, 167, 200], False),
+        (Fraction(1, 600), [0, 20, 40, 60, 80, 101, 121], False),
+        (Fraction(1, 90000), [0, 3003, 6006, 9009], False),
+        (Fraction(1, 90000), [0, 3003, 6106, 9009], True),
+        (Fraction(1, 25), [0, 1, 2, 3, 4], False),
+        (Fraction(1, 25), [0, 1, 2, 4, 5], True),  # a frame was left out
+        (Fraction(1, 1000), [0], False),
+        (Fraction(1, 1000), [0, 40, 80, 1240, 1280], True),
+    ],
+)
+def test_uneven_intervals(tick, stamps, variable):
+    clock = Clock(tick, RATE)
+    run(clock, stamps)
+    assert clock.is_variable == variable

@@ -1,0 +1,61 @@
+"""Which files the user means."""
+
+import hashlib
+
+import pytest
+
+from vidfer.errors import InputError
+from vidfer.media.inputs import VIDEO_SUFFIXES, find_videos, sha256_of
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_files_are_taken_as_given(tmp_path):
+    touch(tmp_path, "b.mp4", "a.xyz")
+    assert find_videos([tmp_path / "b.mp4", str(tmp_path / "a.xyz")]) == [tmp_path / "b.mp4", tmp_path / "a.xyz"]
+
+
+def test_a_missing_file_is_left_to_whoever_opens_it(tmp_path):
+    assert find_videos([tmp_path / "no.mp4"]) == [tmp_path / "no.mp4"]
+
+
+def test_folders_are_searched_to_the_bottom_in_order(tmp_path):
+    touch(
+        tmp_path, "b.MP4", "a.mkv", "deep/er/c.webm", "notes.txt", ".hidden.mp4", ".b.vidfer/x.mp4", "b.annotated.mp4"
+    )
+    (tmp_path / "folder.mp4").mkdir()
+    assert [path.relative_to(tmp_path).as_posix() for path in find_videos([tmp_path])] == [
+        "a.mkv",
+        "b.MP4",
+        "deep/er/c.webm",
+    ]
+
+
+def test_nothing_comes_twice(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    assert find_videos([tmp_path / "b.mp4", tmp_path, tmp_path / "." / "a.mp4"]) == [
+        tmp_path / "b.mp4",
+        tmp_path / "a.mp4",
+    ]
+
+
+@pytest.mark.parametrize("names", [[], ["notes.txt", "picture.jpg"], ["only.annotated.mp4"]])
+def test_a_folder_without_videos(tmp_path, names):
+    touch(tmp_path, *names)
+    with pytest.raises(InputError) as caught:
+        find_videos([tmp_path])
+    message = str(caught.value)
+    assert str(tmp_path) in message
+    assert all(suffix in message for suffix in VIDEO_SUFFIXES)
+    assert "\n" not in message
+
+
+def test_fingerprint(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc" * 100000)
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(b"abc" * 100000).hexdigest()
+    with pytest.raises(InputError):
+        sha256_of(tmp_path / "b")
