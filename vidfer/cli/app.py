@@ -63,7 +63,9 @@ def run(args: Sequence[str]) -> int:
     """Carry out one command line and give its exit code; errors become one line on stderr."""
     debug = "--debug" in args  # of whichever command: an error may come before any of them is known
     try:
-        return int(app(args=list(args), prog_name="vidfer", standalone_mode=False) or 0)
+        code = int(app(args=list(args), prog_name="vidfer", standalone_mode=False) or 0)
+        # Typer turns Ctrl-C into this exit code, older ones into Abort.
+        return _fail("interrupted", code) if code == INTERRUPTED else code
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return error.exit_code
