@@ -104,7 +104,7 @@ def test_pasted_faces_lie_in_their_boxes() -> None:
 
 def test_a_covered_face_is_gone_and_a_half_covered_one_ignored() -> None:
     box = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], np.float32)
-    kept, valid = scenes.cover_boxes(box, np.ones(3, bool), np.array([0, 0, 25, 10], np.float32))
+    kept, valid = scenes.cover_boxes(box, np.ones(3, bool), np.array([0, 0, 26, 10], np.float32))
     np.testing.assert_array_equal(kept, box[1:])
     np.testing.assert_array_equal(valid, [False, True])
 

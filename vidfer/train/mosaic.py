@@ -89,10 +89,10 @@ class SceneMixer:
             matrix = placement(face.box_px, wanted / natural, size, rng)
             moved = move_boxes(face.box_px[None], matrix)
             overlap = len(box) > 0 and float(covered_share(box, moved[0]).max()) > 0.1
-            if overlap and rng.random() < 0.8:
+            if overlap and rng.random() < 0.6:
                 continue
             # Without heads that have no face, hair and shoulders pass for one (seen on people from behind).
-            faceless = kind < 0.4
+            faceless = kind < 0.45
             image = paste(image, face, matrix, wanted / natural, rng, faceless=faceless)
             box, valid = cover_boxes(box, valid, moved[0])
             if faceless:

@@ -145,7 +145,8 @@ def paste(
     shrunk[:, 2] -= (x0, y0)
     patch = cv2.warpAffine(source, shrunk, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR)
     # The mask ends between just inside the outline and far outside it (hair, neck, background of the portrait).
-    cut, soft = rng.uniform(80, 150) if rng.random() < 0.6 else rng.uniform(5, 80), rng.uniform(15, 90)
+    tight = rng.random() < (0.15 if faceless else 0.6)
+    cut, soft = rng.uniform(80, 150) if tight else rng.uniform(5, 80), rng.uniform(15, 90)
     alpha = np.clip((patch[:, :, 3].astype(np.float32) - cut) / soft + 0.5, 0, 1) * (patch[:, :, 3] > 0)
     rgb = patch[:, :, :3]
     region = image[y0:y1, x0:x1]

@@ -16,6 +16,7 @@ from vidfer.types import F32, U8, Bool
 
 HELD_OUT_ONE_IN = 10
 MIN_FACE_PX = 9.0  # shorter side; smaller faces are neither face nor background
+MAX_COVERED = 0.55  # share of a face behind something else up to which it still counts as one
 MIN_VISIBLE = 0.55  # visible share of the area of a face; less is neither face nor background
 
 
@@ -110,4 +111,4 @@ def cover_boxes(box: F32, valid: Bool, cover: F32) -> tuple[F32, Bool]:
         return box, valid
     share = covered_share(box, cover)
     keep = share < 0.8
-    return box[keep], (valid & (share < 0.4))[keep]
+    return box[keep], (valid & (share < MAX_COVERED))[keep]
