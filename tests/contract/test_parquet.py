@@ -54,8 +54,30 @@ def written(path: Path, table: pa.Table, **metadata: object) -> Path:
 def test_round_trip(tmp_path: Path, landmarks: LandmarkCount | None) -> None:
     table = made_up(observation_schema(landmarks, identity=True), 57)
     back = pq.read_table(written(tmp_path / "a.parquet", table))
-    assert back.schema.equals(table.schema)
-    assert back.equals(table)
+    stored = table.cast(parquet.stored_schema(table.schema))
+    assert back.schema.equals(stored.schema)
+    assert back.equals(stored)
+
+
+@pytest.mark.parametrize("capable", [False, True])
+def test_lists_may_be_null_with_any_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capable: bool) -> None:
+    if capable and not parquet._NULLS_IN_FIXED_SIZE_LISTS:
+        return
+    monkeypatch.setattr(parquet, "_NULLS_IN_FIXED_SIZE_LISTS", capable)
+    lists = pa.field("a", pa.list_(pa.float32(), 3)), pa.field("b", pa.list_(pa.float16(), 2))
+    schema = pa.schema([*lists, pa.field("c", pa.int64())])
+    valid = [True, False, True, False]
+    values = [column_array(np.ones((4, field.type.list_size)), field.type, valid) for field in lists]
+    table = pa.table([*values, pa.array(range(4))], schema=schema)
+    path = PartWriter(tmp_path).write_part(table)
+    assert next(read_parts(tmp_path)).equals(table)
+    group = pq.read_metadata(path).row_group(0)
+    encodings = [group.column(i).encodings for i in range(3)]
+    assert ["BYTE_STREAM_SPLIT" in found for found in encodings] == [True, True, False]
+    kinds = {str(field.type) for field in pq.read_schema(path)}
+    fixed = {"fixed_size_list<item: float>[3]", "fixed_size_list<item: halffloat>[2]", "int64"}
+    free = {"list<item: float>", "list<item: halffloat>", "int64"}
+    assert {kind.replace("element", "item") for kind in kinds} == (fixed if capable else free)
 
 
 def test_encodings_are_applied_on_every_column(tmp_path: Path) -> None:

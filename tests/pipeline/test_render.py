@@ -164,6 +164,14 @@ def test_rows_may_be_many_and_lie_across_pieces(video: Path, tmp_path: Path, mon
         assert (np.abs(side - GROUND).max(axis=(2, 3)).mean(axis=1) > 25).all()
 
 
+def test_video_without_any_face(video: Path, tmp_path: Path) -> None:
+    rows = [Row(frame, None) for frame in range(len(PTS))]
+    render(video, make_table(tmp_path / "v.parquet", rows), tmp_path / "out.mp4", landmarks=True)
+    pts, images = decoded(tmp_path / "out.mp4")
+    assert pts == PTS
+    assert np.abs(images - GROUND).max() < 12
+
+
 @pytest.mark.parametrize("count", [68, 478])
 def test_landmarks_are_drawn_by_option(video: Path, tmp_path: Path, count: LandmarkCount) -> None:
     table = make_table(tmp_path / "v.parquet", [Row(frame) for frame in range(len(PTS))], landmarks=count)

@@ -27,6 +27,9 @@ ROW_GROUP_ROWS = 65_536
 # Rows with 478 landmarks take 6 kB each: without this limit a row group of them would hold 390 MB in memory.
 ROW_GROUP_BYTES = 64 << 20
 _PART = re.compile(r"part-(\d{6,})\.parquet")
+# Older ones can neither write nor read nulls in fixed size lists (apache/arrow issues 24425 and 35692).
+_NULLS_IN_FIXED_SIZE_LISTS = int(pa.__version__.split(".")[0]) >= 26
+_SIZE_KEY = b"fixed_size"
 
 
 def column_array(values: npt.ArrayLike, kind: pa.DataType, valid: npt.ArrayLike | None = None) -> pa.Array:
@@ -56,6 +59,10 @@ def column_array(values: npt.ArrayLike, kind: pa.DataType, valid: npt.ArrayLike 
     return pa.array(given, mask=missing).cast(kind)
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind))
+
+
 def _encodings(schema: pa.Schema) -> dict[str, Any]:
     """Dictionary for texts, byte stream split for floats, delta for whole numbers."""
     texts, plain = [], {}
@@ -66,10 +73,32 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
             plain[field.name] = "BYTE_STREAM_SPLIT"
         elif pa.types.is_integer(field.type):
             plain[field.name] = "DELTA_BINARY_PACKED"
-        elif pa.types.is_fixed_size_list(field.type) and pa.types.is_floating(field.type.value_type):
+        elif _is_list(field.type) and pa.types.is_floating(field.type.value_type):
             # The path of the leaf: the plain name of a list column is silently ignored.
             plain[f"{field.name}.list.element"] = "BYTE_STREAM_SPLIT"
     return {"use_dictionary": texts, "column_encoding": plain}
+
+
+def stored_schema(schema: pa.Schema) -> pa.Schema:
+    """The types in the file: those of the schema, but before pyarrow 26 lists for fixed size lists (the same bytes)."""
+    if _NULLS_IN_FIXED_SIZE_LISTS:
+        return schema
+    for i, field in enumerate(schema):
+        if pa.types.is_fixed_size_list(field.type):
+            size = {_SIZE_KEY: str(field.type.list_size)}
+            schema = schema.set(i, pa.field(field.name, pa.list_(field.type.value_type), field.nullable, size))
+    return schema
+
+
+def _restored(table: pa.Table) -> pa.Table:
+    """With the fixed size lists that `stored_schema` took away."""
+    schema = table.schema
+    for i, field in enumerate(schema):
+        size = (field.metadata or {}).get(_SIZE_KEY)
+        if size is not None:
+            kind = pa.list_(field.type.value_type, int(size))
+            schema = schema.set(i, pa.field(field.name, kind, field.nullable))
+    return table.cast(schema)
 
 
 @contextmanager
@@ -95,7 +124,7 @@ class TableWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
         self._part = path.with_name(path.name + ".part")
-        self._schema = schema
+        self._schema, self._stored = schema, stored_schema(schema)
         self._waiting: list[pa.Table] = []
         self._rows = self._bytes = 0
         self._metadata: dict[str, Any] | None = None
@@ -103,8 +132,8 @@ class TableWriter:
 
     def __enter__(self) -> Self:
         with _writing(self._path):
-            options = _encodings(self._schema)
-            self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd", **options)
+            options = _encodings(self._stored)
+            self._writer = pq.ParquetWriter(self._part, self._stored, compression="zstd", **options)
         return self
 
     def write(self, table: pa.Table | pa.RecordBatch) -> None:
@@ -130,7 +159,8 @@ class TableWriter:
     def _flush(self) -> None:
         if self._writer is not None and self._rows:
             with _writing(self._path):
-                self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=self._group_rows())
+                rows = pa.concat_tables(self._waiting).cast(self._stored)
+                self._writer.write_table(rows, row_group_size=self._group_rows())
         self._waiting, self._rows, self._bytes = [], 0, 0
 
     def _group_rows(self) -> int:
@@ -176,7 +206,7 @@ def _check(table: pa.Table, schema: pa.Schema) -> None:
         )
     for name, column in zip(table.column_names, table.columns, strict=True):
         for chunk in column.chunks:
-            values = chunk.flatten() if pa.types.is_fixed_size_list(chunk.type) else chunk
+            values = chunk.flatten() if _is_list(chunk.type) else chunk
             if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
                 raise ValueError(f"column {name} holds a NaN: missing must be null")
 
@@ -226,7 +256,7 @@ def read_parts(folder: Path) -> Iterator[pa.Table]:
     """The finished parts of a folder, one table at a time."""
     for path in part_paths(folder):
         with open_table(path) as file:
-            yield file.read()
+            yield _restored(file.read())
 
 
 @contextmanager

@@ -192,9 +192,11 @@ def _rows(batch: pa.RecordBatch, landmarks: bool) -> Iterator[tuple[int, int | N
         )
 
 
-def _points(column: pa.FixedSizeListArray) -> list[Any]:
-    """f32[K,2] of each row, None where it is null."""
+def _points(column: pa.Array) -> list[Any]:
+    """f32[K,2] of each row of a list column, None where it is null."""
     known = column.is_valid().to_numpy(zero_copy_only=False)
+    if not known.any():
+        return [None] * len(known)
     values = column.flatten().to_numpy(zero_copy_only=False).reshape(int(known.sum()), -1, 2)
     place = np.cumsum(known) - 1
     return [values[at] if is_known else None for at, is_known in zip(place, known, strict=True)]
