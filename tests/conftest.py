@@ -10,9 +10,14 @@ import threading
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("vidfer", deadline=None)
+hypothesis.settings.load_profile("vidfer")
 
 
 @pytest.fixture(scope="session")
