@@ -86,8 +86,8 @@ def _to_picture(raw: dict[str, F32], crops: U8, transform: F32) -> dict[str, F32
     return {
         "emotion": raw["emotion"],
         "valence_arousal": raw["valence_arousal"],
-        "landmarks": mesh.reshape(len(mesh), -1),
-        "landmarks68": points68.reshape(len(mesh), -1),
+        "landmarks": mesh.reshape(len(mesh), 3 * mesh.shape[1]),
+        "landmarks68": points68.reshape(len(mesh), 2 * points68.shape[1]),
         "presence": raw["presence"],
         "embedding": raw["embedding"],
         "pose": pose,
@@ -105,7 +105,7 @@ def _turned_box(box: F32, back: F32) -> F32:
 
 
 def _eye_line_deg(landmarks: F32) -> F32:
-    points = landmarks.reshape(len(landmarks), -1, 3)
+    points = landmarks.reshape(len(landmarks), landmarks.shape[1] // 3, 3)
     line = points[:, _LEFT_EYE] - points[:, _RIGHT_EYE]
     return np.rad2deg(np.arctan2(line[:, 1], line[:, 0])).astype(np.float32)
 
