@@ -1,0 +1,110 @@
+"""`vidfer process` for real: what a newcomer types, and the ways it goes wrong."""
+
+import json
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from vidfer.cli import app as cli
+
+CLIP = Path(__file__).parent.parent.parent / "examples" / "two_faces.mp4"
+SECOND = ["--end", "1", "--no-render"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A folder with the results of the first second of the demo clip."""
+    folder = tmp_path_factory.mktemp("done")
+    assert cli.run(["process", str(CLIP), "-o", str(folder), "--quiet", *SECOND]) == 0
+    return folder
+
+
+def write_sound(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+
+
+BAD = {
+    "missing.mp4": lambda path: None,
+    "empty.mp4": lambda path: path.touch(),
+    "text.mp4": lambda path: path.write_text("this is no video\n" * 100),
+    "sound.mp4": write_sound,
+    "folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_code_3(name, tmp_path, capfd):
+    BAD[name](tmp_path / name)
+    out = tmp_path / "out"
+    assert cli.run(["process", str(tmp_path / name), "-o", str(out)]) == 3
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("vidfer: error: ")
+    assert captured.err.count("\n") == 1
+    assert name in captured.err
+    assert not list(out.rglob("*"))
+
+
+def test_some_bad_inputs_do_not_stop_the_others(tmp_path, capfd):
+    (tmp_path / "empty.mp4").touch()
+    args = ["process", str(tmp_path / "empty.mp4"), str(CLIP), "-o", str(tmp_path / "out"), "--json", *SECOND]
+    assert cli.run(args) == 4
+    captured = capfd.readouterr()
+    printed = json.loads(captured.out)
+    assert [Path(result["table"]).name for result in printed["results"]] == ["two_faces.parquet"]
+    assert [error["exit_code"] for error in printed["errors"]] == [3]
+    assert "empty.mp4" in captured.err
+
+
+def test_an_output_folder_that_cannot_be_made_is_a_failure(tmp_path, capfd):
+    (tmp_path / "file").touch()
+    assert cli.run(["process", str(CLIP), "-o", str(tmp_path / "file" / "out"), *SECOND]) == 1
+    assert str(tmp_path / "file") in capfd.readouterr().err
+
+
+def test_quiet_left_the_tables_and_no_video(done):
+    assert sorted(path.name for path in done.iterdir()) == [
+        "two_faces.parquet",
+        "two_faces.run.json",
+        "two_faces.tracks.parquet",
+    ]
+
+
+def test_the_same_again_is_already_done(done, capfd):
+    before = (done / "two_faces.parquet").stat()
+    assert cli.run(["process", str(CLIP), "-o", str(done), *SECOND]) == 0
+    assert (done / "two_faces.parquet").stat().st_mtime_ns == before.st_mtime_ns
+    assert str(done / "two_faces.parquet") in capfd.readouterr().out
+
+
+def test_a_result_made_otherwise_is_refused_with_the_difference_unless_overwritten(done, tmp_path, capfd):
+    folder = shutil.copytree(done, tmp_path / "out")
+    otherwise = ["process", str(CLIP), "-o", str(folder), "--no-render", "--end", "1", "--smooth", "off"]
+    assert cli.run(otherwise) == 2
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1
+    assert "smooth" in err
+    assert "--overwrite" in err
+    assert cli.run([*otherwise, "--overwrite"]) == 0
+
+
+def test_the_report_on_stdout_is_the_one_in_the_file(done, capfd):
+    assert cli.run(["process", str(CLIP), "-o", str(done), "--json", *SECOND]) == 0
+    out = capfd.readouterr().out
+    report = json.loads((done / "two_faces.run.json").read_text())
+    assert json.loads(out)["results"][0]["report"] == report
+    assert report["counts"]["analysed"] == 25
+
+
+def test_cuda_without_cuda_is_wrong_usage(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert cli.run(["process", str(CLIP), "-o", str(tmp_path), "--device", "cuda"]) == 2
+    assert "vidfer[gpu]" in capfd.readouterr().err
