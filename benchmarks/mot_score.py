@@ -170,11 +170,10 @@ class _Clear:
     def update(self, true_ids: I64, found_ids: I64, iou: F64) -> None:
         free = iou.copy()
         for row, identity in enumerate(true_ids.tolist()):
-            for column in np.flatnonzero(found_ids == self.partner.get(identity, -1)):
-                if free[row, column] >= MIN_IOU:
-                    self.matches += 1
-                    free[row], free[:, column] = 0, 0
-                    break
+            same = np.flatnonzero(found_ids == self.partner.get(identity, -1))
+            if len(same) and free[row, same[0]] >= MIN_IOU:
+                self.matches += 1
+                free[row], free[:, same[0]] = 0, 0
         for row, column in assign(free):
             identity, other = int(true_ids[row]), int(found_ids[column])
             self.matches += 1

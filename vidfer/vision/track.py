@@ -115,7 +115,7 @@ class FaceTracker:
         self._shot = shot
         self._cost.forget()
         self._tracker = self._norfair.Tracker(
-            "frobenius",  # replaced below: 2.3 would log a warning about our function, 2.1 knows no classes of distance
+            "iou",  # replaced below: 2.3 would log a warning about a function of ours, 2.1 takes nothing else
             distance_threshold=_THRESHOLD,
             hit_counter_max=self._inertia,
             initialization_delay=0,
