@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import av
@@ -108,3 +112,17 @@ def test_cuda_without_cuda_is_wrong_usage(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     assert cli.run(["process", str(CLIP), "-o", str(tmp_path), "--device", "cuda"]) == 2
     assert "vidfer[gpu]" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as a POSIX signal")
+def test_ctrl_c_ends_with_130_and_leaves_nothing_half_made(tmp_path):
+    command = [sys.executable, "-m", "vidfer", "process", str(CLIP), "-o", str(tmp_path), "--quiet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".*.vidfer")) and run.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert (out, err) == ("", "vidfer: error: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
