@@ -32,8 +32,8 @@ types: $(VENV)/.stamp-dev $(VENV)/.stamp-train  ## Types; needs torch for vidfer
 imports: $(TOOLS)/.stamp  ## Who may import whom
 	PYTHONPATH=. $(TOOLS)/bin/lint-imports
 
-test-oldest: $(OLDEST)/.stamp  ## The tracking tests on numpy 1.26 and norfair 2.3 (the rest of the tests: numpy 2, norfair 2.1)
-	$(OLDEST)/bin/python -m pytest tests/contract/test_track*.py
+test-oldest: $(OLDEST)/.stamp  ## Tracking and whole runs on numpy 1.26 and norfair 2.3 (all other tests: numpy 2, norfair 2.1)
+	$(OLDEST)/bin/python -m pytest tests/contract/test_tracking.py tests/property/test_tracklets.py tests/cli/test_process.py
 
 wheel: $(VENV)/.stamp-dev  ## Build the package into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -1,7 +1,6 @@
 """What the face tracker promises, whichever Norfair and numpy are installed.
 
-`tests/contract/other_end.sh` runs this file with the oldest numpy and the newest Norfair that are allowed; nothing
-but numpy, Norfair, OpenCV, pytest and hypothesis is needed.
+`make test-oldest` runs this file with the oldest numpy and the newest Norfair that are allowed.
 """
 
 from __future__ import annotations
