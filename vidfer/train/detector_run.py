@@ -34,7 +34,7 @@ _F1_SLACK = 0.005
 _VERIFIED_SIZES = ((384, 640), (160, 192), (640, 384), (352, 480))
 
 
-def detector_config(*, epochs: int = 40, seed: int = 0, threads: int = 1, device: str = "cpu") -> LoopConfig:
+def detector_config(*, epochs: int = 37, seed: int = 0, threads: int = 1, device: str = "cpu") -> LoopConfig:
     """The configuration that trained the detector in the package."""
     return LoopConfig(
         epochs=epochs,
