@@ -162,6 +162,16 @@ def test_appearance_keeps_two_apart_where_their_boxes_meet():
             assert owner.setdefault(identity, name) == name
 
 
+@pytest.mark.parametrize(
+    ("jump", "look", "same"), [(20, 0, True), (20, 1, True), (55, 0, True), (55, 1, False), (70, 0, False)]
+)
+def test_a_fast_face_is_followed_as_far_as_its_looks_say_so(jump, look, same):
+    one = tracker()
+    for i in range(5):
+        one.update(i / FPS, 0, faces(square(100)), looks(0))
+    assert (one.update(5 / FPS, 0, faces(square(100 + jump)), looks(look)).tolist() == [0]) == same
+
+
 def test_time_that_goes_back_starts_anew():
     one = tracker()
     assert one.update(5.0, 0, faces(square(100)), looks(0)).tolist() == [0]
@@ -197,7 +207,15 @@ def test_boxes_that_are_no_numbers_are_refused_and_change_nothing(bad):
 
 @pytest.mark.parametrize(
     "options",
-    [{"min_iou": 0}, {"min_iou": 1}, {"appearance_weight": 1}, {"lost_after_s": 0}, {"appearance_memory_s": -1}],
+    [
+        {"min_iou": 0},
+        {"min_iou": 1},
+        {"appearance_weight": 1},
+        {"lost_after_s": 0},
+        {"far_cosine": 2},
+        {"far_reach": -1},
+        {"appearance_memory_s": -1},
+    ],
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):

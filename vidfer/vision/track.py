@@ -16,6 +16,7 @@ _NO_MATCH = 4.0  # finite: Norfair 2.1 ends the process at infinity or NaN
 _THRESHOLD = 3.0  # above every cost of a pair that may match: (1 - IoU) + weight * (1 - cosine)
 _MAX_APPEARANCE_WEIGHT = 0.9
 _UNKNOWN_COSINE = 0.5
+_SIZE_CHANGE = 1.6  # of a face that is apart from its tracklet
 _STEPS_OF_SLACK = 2  # Norfair forgets later than we do: it counts updates, we go by the clock
 
 Box = tuple[float, float, float, float]
@@ -27,6 +28,9 @@ class TrackerOptions:
 
     Attributes:
         min_iou: Smallest overlap of a face with the tracklet's estimate or its last box.
+        far_cosine: With looks so much alike, a face may also be apart from both by up to `far_reach`: fast faces, and
+            sampled frames.
+        far_reach: Distance of the centres, in sizes of the larger face.
         appearance_weight: Weight of (1 - cosine of embeddings) beside (1 - IoU); in [0, 0.9]. It decides between
             neighbours; alone it never forbids a match, since extreme poses would break their tracklets.
         appearance_memory_s: Time constant of the tracklet's mean embedding.
@@ -34,6 +38,8 @@ class TrackerOptions:
     """
 
     min_iou: float = 0.3
+    far_cosine: float = 0.6
+    far_reach: float = 1.0
     appearance_weight: float = 0.5
     appearance_memory_s: float = 0.4
     lost_after_s: float = 0.2
@@ -45,6 +51,8 @@ class TrackerOptions:
             raise ValueError(
                 f"appearance_weight must be in [0, {_MAX_APPEARANCE_WEIGHT}], got {self.appearance_weight}"
             )
+        if not (-1 <= self.far_cosine <= 1 and self.far_reach >= 0):
+            raise ValueError(f"far_cosine must be in [-1, 1] and far_reach at least 0, got {self}")
         if not (self.appearance_memory_s > 0 and self.lost_after_s > 0):
             raise ValueError(f"appearance_memory_s and lost_after_s must be positive, got {self}")
 
@@ -202,10 +210,13 @@ class _Cost:
         if (estimate := self._estimates.get(obj.id)) is None:
             estimate = self._estimates[obj.id] = tuple(obj.estimate.ravel().tolist())
         overlap = max(_iou(box, estimate), _iou(box, memory.box))
-        if overlap < self._options.min_iou:
+        near = overlap >= self._options.min_iou
+        if not near and min(_apart(box, estimate), _apart(box, memory.box)) > self._options.far_reach:
             return _NO_MATCH
         face = self._appearance[candidate.data]
         cosine = _UNKNOWN_COSINE if face is None or memory.appearance is None else float(face @ memory.appearance)
+        if not near and cosine < self._options.far_cosine:
+            return _NO_MATCH
         return (1 - overlap) + self._options.appearance_weight * (1 - cosine)
 
 
@@ -220,3 +231,12 @@ def _iou(a: Box, b: Box) -> float:
     if w <= 0 or h <= 0:
         return 0.0
     return w * h / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h)
+
+
+def _apart(a: Box, b: Box) -> float:
+    """Distance of the centres of two boxes, in sizes of the larger; infinite where the sizes do not fit."""
+    side_a, side_b = (math.sqrt(max((c[2] - c[0]) * (c[3] - c[1]), 0.0)) for c in (a, b))
+    large = max(side_a, side_b)
+    if large == 0 or large > _SIZE_CHANGE * min(side_a, side_b):
+        return math.inf
+    return math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2 / large

@@ -22,7 +22,7 @@ class LinkOptions:
 
     Attributes:
         split_window_s: Length of the two windows that are compared around a possible split.
-        split_min_frames: Faces that each window must hold.
+        split_min_frames: Faces that each window holds at least; where frames are far apart it is longer for that.
         split_cosine: A tracklet is split where its windows are less alike than this.
         join_cosine: Two pieces are joined when they are at least so alike, wherever they are.
         join_doubt: Weight of doubt in short pieces, in tenths of a second of looking: likeness is multiplied by
@@ -37,12 +37,12 @@ class LinkOptions:
 
     split_window_s: float = 0.3
     split_min_frames: int = 3
-    split_cosine: float = 0.3
-    join_cosine: float = 0.5
+    split_cosine: float = 0.25
+    join_cosine: float = 0.7
     join_doubt: float = 1.0
-    return_cosine: float = 0.4
+    return_cosine: float = 0.5
     return_gap_s: float = 10.0
-    follow_cosine: float = 0.3
+    follow_cosine: float = 0.35
     follow_gap_s: float = 1.0
     follow_reach: float = 0.5
     follow_speed: float = 2.0
@@ -149,9 +149,9 @@ def _changes(time_s: F64, embedding: F32, options: LinkOptions) -> I64:
     """Indices in one tracklet before which it is to be split; the least alike moments first, none near another."""
     window = options.split_window_s + 1e-9
     at: I64 = np.arange(1, len(time_s), dtype=np.int64)
-    low = np.searchsorted(time_s, time_s[at - 1] - window)
-    high = np.searchsorted(time_s, time_s[at] + window, "right")
-    enough = np.minimum(at - low, high - at) >= options.split_min_frames
+    low = np.minimum(np.searchsorted(time_s, time_s[at - 1] - window), at - options.split_min_frames)
+    high = np.maximum(np.searchsorted(time_s, time_s[at] + window, "right"), at + options.split_min_frames)
+    enough = (low >= 0) & (high <= len(time_s))
     at, low, high = at[enough], low[enough], high[enough]
     if len(at) == 0:
         return at
