@@ -152,6 +152,13 @@ def test_one_look_is_less_sure_than_many():
     assert len(np.unique(link_tracklets(**together(long, brief), options=sure))) == 1
 
 
+def test_what_is_hardly_a_face_is_never_sure():
+    rows = together(stretch(0, 0, 0, 50), stretch(1, 0, 1000, 1050, shot=1))
+    clear, dim = np.ones(len(rows["frame"]), np.float32), np.where(rows["shot"] == 0, 1, 0.3).astype(np.float32)
+    assert len(np.unique(link_tracklets(**rows, confidence=clear, options=OPTIONS))) == 1
+    assert len(np.unique(link_tracklets(**rows, confidence=dim, options=OPTIONS))) == 2
+
+
 @pytest.mark.parametrize("swap", [10, 30, 47])
 def test_two_who_swapped_tracklets_are_put_right(swap):
     left, right = stretch(0, 0, 0, 60, x=100), stretch(1, 1, 0, 60, x=160)
@@ -198,7 +205,7 @@ def test_no_rows_and_bad_rows():
         LinkOptions(join_cosine=0.2)
 
 
-def slowly(total, seen, doubt, least, apart, less):
+def slowly(total, seen, trusted, doubt, least, apart, less):
     """The definition of the clustering, with all pairs looked at each time."""
     groups = [[i] for i in range(len(total))]
     while True:
@@ -208,8 +215,8 @@ def slowly(total, seen, doubt, least, apart, less):
                 two = groups[b]
                 if apart[np.ix_(one, two)].any():
                     continue
-                sums, looked = np.stack([total[g].sum(0) for g in (one, two)]), [seen[g].sum() for g in (one, two)]
-                sure = [(s / (s + doubt)) ** 0.5 for s in looked]
+                sums = np.stack([total[g].sum(0) for g in (one, two)])
+                sure = [(trusted[g].sum() / (seen[g].sum() + doubt)) ** 0.5 for g in (one, two)]
                 likeness = unit(sums)[0] @ unit(sums)[1] * sure[0] * sure[1] + less[np.ix_(one, two)].max()
                 if likeness >= best:
                     best, pair = likeness, (b, a)
@@ -226,17 +233,19 @@ def slowly(total, seen, doubt, least, apart, less):
 def test_the_clustering_is_that_of_its_definition(seed, count, least):
     rng = np.random.default_rng(seed)
     total, seen = rng.standard_normal((count, 3)) + 0.5, rng.uniform(0.5, 9, count)
+    trusted = seen * rng.uniform(0.3, 1, count)
     apart, less = rng.random((count, count)) < 0.1, np.where(rng.random((count, count)) < 0.2, 0.3, 0)
     apart, less = apart | apart.T | np.eye(count, dtype=bool), np.maximum(less, less.T)
     label = join_closest_first(
         total=total,
         seen=seen,
+        trusted=trusted,
         doubt=0.5,
         least=least,
         forbidden=[np.flatnonzero(row) for row in apart],
         allowance=[Allowance.of([(int(j), float(row[j])) for j in np.flatnonzero(row)]) for row in less],
     )
-    np.testing.assert_array_equal(label, slowly(total, seen, 0.5, least, apart, less))
+    np.testing.assert_array_equal(label, slowly(total, seen, trusted, 0.5, least, apart, less))
 
 
 def test_it_is_fast_enough_for_a_day_of_crowds():

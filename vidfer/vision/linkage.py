@@ -30,6 +30,7 @@ def join_closest_first(
     *,
     total: F64,
     seen: F64,
+    trusted: F64,
     doubt: float,
     least: float,
     forbidden: Sequence[I64],
@@ -37,13 +38,14 @@ def join_closest_first(
 ) -> I64:
     """Join the two most alike clusters, again and again, until none are alike enough.
 
-    The likeness of two clusters is the cosine of their sums, times sqrt(seen / (seen + doubt)) of each, plus the
+    The likeness of two clusters is the cosine of their sums, times sqrt(trusted / (seen + doubt)) of each, plus the
     largest allowance between their items. Ties go to the lowest items.
 
     Args:
         total: f64[P,D], sum of the embeddings of each item.
         seen: f64[P], how much stands behind each sum.
-        doubt: How much has to stand behind it to be half sure.
+        trusted: f64[P], how much of that can be trusted.
+        doubt: How much has to stand behind a sum to be half sure of it.
         least: Smallest likeness of clusters that are joined.
         forbidden: For each item those that it must never be joined with, itself included; symmetric.
         allowance: For each item; symmetric.
@@ -51,7 +53,7 @@ def join_closest_first(
     Returns:
         i64[P], for each item the lowest item of its cluster.
     """
-    clusters = _Clusters(total.copy(), seen.copy(), doubt, list(forbidden), list(allowance))
+    clusters = _Clusters(total.copy(), seen.copy(), trusted.copy(), doubt, list(forbidden), list(allowance))
     while clusters.join_closest(least):
         pass
     return clusters.label
@@ -64,10 +66,12 @@ class _Clusters:
     gone or grown, its likeness stays as an upper bound, and the row is looked at again only when it comes out on top.
     """
 
-    def __init__(self, total: F64, seen: F64, doubt: float, forbidden: list[I64], allowance: list[Allowance]) -> None:
+    def __init__(
+        self, total: F64, seen: F64, trusted: F64, doubt: float, forbidden: list[I64], allowance: list[Allowance]
+    ) -> None:
         count = len(total)
         self.label: I64 = np.arange(count, dtype=np.int64)
-        self._total, self._seen, self._doubt = total, seen, doubt
+        self._total, self._seen, self._trusted, self._doubt = total, seen, trusted, doubt
         self._forbidden, self._allowance = forbidden, allowance
         self._vector = self._scaled(slice(None)).astype(np.float32)
         self._alive = np.ones(count, bool)
@@ -93,6 +97,7 @@ class _Clusters:
         self._best[drop] = -np.inf
         self._total[keep] += self._total[drop]
         self._seen[keep] += self._seen[drop]
+        self._trusted[keep] += self._trusted[drop]
         self._vector[keep] = self._scaled(slice(keep, keep + 1))[0]
         self._forbidden[keep] = np.concatenate((self._forbidden[keep], self._forbidden[drop]))
         self._allowance[keep] = self._allowance[keep] + self._allowance[drop]
@@ -117,8 +122,8 @@ class _Clusters:
         return row
 
     def _scaled(self, which: slice) -> F64:
-        seen = self._seen[which]
-        scaled: F64 = unit(self._total[which]) * np.sqrt(seen / (seen + self._doubt))[:, None]
+        sure = np.sqrt(self._trusted[which] / (self._seen[which] + self._doubt))
+        scaled: F64 = unit(self._total[which]) * sure[:, None]
         return scaled
 
 
