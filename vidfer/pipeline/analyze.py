@@ -21,7 +21,9 @@ from vidfer.vision.geometry import iou
 # Longest rest of the detector; nobody should wait longer for a new face.
 KEY_INTERVAL_S = 0.2
 CUT_SIZE = (64, 36)
-_PRESENT = 0.5
+# A face is looked at generously in a frame; whether its track is a face is decided over all of its frames.
+_POSSIBLE = 0.05
+_PRESENT = 0.5  # what confirms an interpolated box
 # An interpolated box is confirmed where the network's own box overlaps it this much: it must be the same face.
 _CONFIRMED_IOU = 0.5
 _SAME_FACE_IOU = 0.3
@@ -248,7 +250,7 @@ def _faces_among(look: _Look) -> np.ndarray:
     """Indices of detections that the network takes for faces, best first, without doubles."""
     presence = look.heads["presence"][:, 0]
     order = np.argsort(-look.score, kind="stable")
-    order = order[presence[order] >= _PRESENT]
+    order = order[presence[order] >= _POSSIBLE]
     overlap = iou(look.heads["box"], look.heads["box"])
     kept: list[int] = []
     for i in order.tolist():

@@ -30,6 +30,7 @@ def raw_schema(landmarks: int | None) -> pa.Schema:
         ("tracklet", pa.int64()),
         ("status", pa.uint8()),
         ("score", pa.float32()),
+        ("presence", pa.float32()),
         ("quality", pa.float32()),
     ]
     columns += [(n, pa.list_(pa.float16() if n == "embedding" else pa.float32(), k)) for n, k in _LISTS.items()]
@@ -67,8 +68,8 @@ def _values(result: FrameResult, name: str, landmarks: int | None) -> npt.NDArra
         return np.zeros((1,) if width is None else (1, width), np.float32)
     if name in ("tracklet", "status", "score", "box"):
         return getattr(faces, {"tracklet": "track_id", "box": "box_px"}.get(name, name))  # type: ignore[no-any-return]
-    if name == "quality":
-        return faces.heads["quality"][:, 0]
+    if name in ("quality", "presence"):
+        return faces.heads[name][:, 0]
     if name == "landmarks" and landmarks == 68:
         return faces.heads["landmarks68"]
     if name in ("landmarks", "landmarks_z"):

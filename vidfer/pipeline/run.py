@@ -1,6 +1,6 @@
 """`process`: one file from video to tables, report and annotated video.
 
-    decode thread --> bounded channel --> Analyzer --> raw parts --> second look --> tables --> render
+decode thread --> bounded channel --> Analyzer --> raw parts --> second look --> tables --> render
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 _FRAMES_AHEAD = 16
 _PART_FRAMES = 500
+# Below the threshold in the detector's card, which is for single pictures: here a whole track decides (`tracks.SURE_FACE`).
+_POSSIBLE_FACE = 0.55
 _USUAL_FRAME_RATE = 25.0
 _MOST_FRAME_RATE = 240.0  # containers without a rate declare their clock, 1000 or 90000
 
@@ -129,7 +131,7 @@ class Models:
         self.sessions = [session.load(name, device=device) for name in session.MODELS]
         self.entries = model_entries(self.sessions)
         detector, analyzer = self.sessions
-        self.detector = FaceDetector(detector)
+        self.detector = FaceDetector(detector, threshold=_POSSIBLE_FACE)
         self.network = FaceNetwork(analyzer)
 
     @property
@@ -263,7 +265,9 @@ class _Run:
             return "another video"
         now = self._options.deciding()
         then = existing["options"]
-        changed = [f"{k}={then.get(k)!r} instead of {now.get(k)!r}" for k in sorted({*now, *then}) if now.get(k) != then.get(k)]
+        changed = [
+            f"{k}={then.get(k)!r} instead of {now.get(k)!r}" for k in sorted({*now, *then}) if now.get(k) != then.get(k)
+        ]
         if changed:
             return ", ".join(changed)
         if existing["config_sha256"] != config_hash(now, self._models.hashes):

@@ -13,17 +13,22 @@ import pyarrow.compute as pc
 from vidfer import schema
 from vidfer.pipeline.raw import matrix
 from vidfer.pipeline.tracks import Observed, by_track
-from vidfer.types import EMOTIONS, FACE_STATUS, PREDICTED, I64, Bool
+from vidfer.types import EMOTIONS, FACE_STATUS, I64, PREDICTED, Bool
 
 Columns = dict[str, pa.Array]
 
 
-def observations(parts: Iterator[pa.Table], seen: Observed, *, source: str, landmarks: int | None) -> Iterator[pa.Table]:
+def observations(
+    parts: Iterator[pa.Table], seen: Observed, *, source: str, landmarks: int | None
+) -> Iterator[pa.Table]:
     """Rows of the table of observations, one table per raw part, sorted by (frame, face_id)."""
     wanted = schema.observation_schema(landmarks)  # type: ignore[arg-type]
-    start = 0
+    start = looked = 0
     for part in parts:
-        is_face = pc.is_valid(part["tracklet"]).to_numpy(zero_copy_only=False)
+        is_face = pc.is_valid(part["tracklet"]).to_numpy(zero_copy_only=False).copy()
+        found = int(is_face.sum())
+        is_face[is_face] = seen.is_sure[looked : looked + found]
+        looked += found
         rows = slice(start, start + int(is_face.sum()))
         start = rows.stop
         columns = _part_columns(part, is_face, seen, rows, landmarks)
@@ -36,7 +41,10 @@ def _part_columns(part: pa.Table, is_face: Bool, seen: Observed, rows: slice, la
     frame = part["frame"].to_numpy()
     span = (frame[0], frame[-1]) if len(frame) else (0, -1)
     bridged = np.flatnonzero((seen.bridge.frame >= span[0]) & (seen.bridge.frame <= span[1]))
-    empty = np.flatnonzero(~is_face & ~np.isin(frame, seen.bridge.frame[bridged]))
+    # One row for each frame without a face, the first of those that analysis left.
+    first_of_frame = np.diff(frame, prepend=-1) != 0
+    occupied = np.concatenate([frame[is_face], seen.bridge.frame[bridged]])
+    empty = np.flatnonzero(first_of_frame & ~np.isin(frame, occupied))
     # Where each output row takes its frame's columns from: faces and empty frames from themselves.
     origin = np.concatenate([np.flatnonzero(is_face), np.searchsorted(frame, seen.bridge.frame[bridged]), empty])
     n_faces, n_bridged = int(is_face.sum()), len(bridged)

@@ -29,7 +29,30 @@ _SOFT7_TO_8 = [0, 1, 2, 6, 4, 5, 3]
 _EYE_CORNERS = (33, 263)
 # Left-right partners of the iBUG-68 points.
 MIRROR68 = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41]
+    [
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        27,
+        28,
+        29,
+        30,
+        35,
+        34,
+        33,
+        32,
+        31,
+        45,
+        44,
+        43,
+        42,
+        47,
+        46,
+        39,
+        38,
+        37,
+        36,
+        41,
+    ]
     + [40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )
 # Hand-made and semi-automatic points; the automatic ones of affectnet are too loose to learn from.

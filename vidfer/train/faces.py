@@ -125,4 +125,3 @@ def held_out_figures(
     }
     score = sum(figures[k] for k in ("ferplus", "affectnet", "valence", "arousal", "identity")) - 10 * figures["mesh"]
     return {"score": score, **figures}
-

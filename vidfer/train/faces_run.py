@@ -16,6 +16,7 @@ from vidfer.train.export import export_onnx, git_sha
 from vidfer.train.faces import NAME, FaceTask, predict
 from vidfer.train.loop import LoopConfig, fit, load_weights
 from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet, count_cost
+from vidfer.train.presence import fit_presence
 from vidfer.types import EMOTIONS
 from vidfer.vision.geometry import CROP_PX
 
@@ -64,6 +65,7 @@ def export_faces(
     state = load_weights(net, run_dir, which)
     net.eval()
     temperature = fit_temperature(net, data_dir)
+    presence = fit_presence(net, data_dir)
     parameters, gflop = count_cost(net, torch.zeros(1, CROP_PX, CROP_PX, 3, dtype=torch.uint8))
     card = {
         "name": NAME,
@@ -76,6 +78,7 @@ def export_faces(
         ),
         "metrics": {},
         "temperature": temperature,
+        "presence_fitted_on": presence,
         "parameters": parameters,
         "gflop": round(gflop, 4),
         "epoch": state["epoch"],

@@ -81,8 +81,7 @@ class FaceNet(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Heads of crops uint8[B,S,S,3] RGB; positions in units of the crop's side around its middle."""
-        x = (image.permute(0, 3, 1, 2).float() - 127.5) / 64.0
-        x = self.backbone(x.contiguous(memory_format=torch.channels_last))
+        x = self._map(image)
         mean = self.dropout(self.expand(x).mean((2, 3)))
         shape = self.shape(self.places(x).flatten(1))
         return {
@@ -94,6 +93,15 @@ class FaceNet(nn.Module):
             "points68": self.points68(shape).reshape(-1, POINTS68, 2),
             "box": self.box(shape),
         }
+
+    def features(self, image: Tensor) -> Tensor:
+        """What the heads without positions read, f32[B,features]."""
+        return self.expand(self._map(image)).mean((2, 3))
+
+    def _map(self, image: Tensor) -> Tensor:
+        x = (image.permute(0, 3, 1, 2).float() - 127.5) / 64.0
+        found: Tensor = self.backbone(x.contiguous(memory_format=torch.channels_last))
+        return found
 
 
 class ExportedFaceNet(nn.Module):

@@ -123,10 +123,12 @@ def _create(path: Path, data: bytes, device: str, threads: int) -> ort.Inference
     )
     available = [provider for provider in wanted if provider in ort.get_available_providers()]
     if not available:
-        raise UsageError("--device cuda: this ONNX Runtime has no CUDA; pip install 'vidfer[gpu]' in place of 'vidfer[cpu]'")
+        raise UsageError(
+            "--device cuda: this ONNX Runtime has no CUDA; pip install 'vidfer[gpu]' in place of 'vidfer[cpu]'"
+        )
     try:
         session = ort.InferenceSession(data, options, providers=available)
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises many kinds, none documented
+    except Exception as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"ONNX Runtime cannot load the network {path.name}: {reason}") from error
     # ONNX Runtime lists CUDA and silently falls back: only the created session tells the truth.
@@ -146,4 +148,6 @@ def _parse_card(path: Path, text: str | None, sha256: str) -> ModelCard:
             details=details,
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"the network {path.name} has no valid card in its metadata: export it with vidfer train") from error
+        raise ModelError(
+            f"the network {path.name} has no valid card in its metadata: export it with vidfer train"
+        ) from error
