@@ -1,0 +1,148 @@
+"""How fast `process` is, against the floor of decoding alone, measured in the same run; prints one JSON object.
+
+    python benchmarks/process.py [CLIP ...] [--videos DIR] [--repeat 5]
+
+Every repeat measures all variants of all clips, in turn, so that what else the machine does falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidfer.media.file import VideoFile
+from vidfer.media.picture import ArrayPicture
+from vidfer.pipeline.options import ProcessOptions
+from vidfer.pipeline.report import peak_rss_bytes
+from vidfer.pipeline.run import Models, process_file
+from vidfer.types import F32, U8
+
+CLIPS = ("WolfgangLanger_Pexels.mp4", "interview2.mp4")
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_DEMO = _REPOSITORY / "examples" / "two_faces.mp4"
+_CALLS = 20
+_FACES = 8
+_WIDTH, _HEIGHT = 640, 360
+
+
+def decode_fps(clip: Path) -> tuple[int, float]:
+    """Frames of a clip, and how many a second decoding gives when nobody asks for a pixel."""
+    began = time.perf_counter()
+    with VideoFile(clip) as video:
+        frames = sum(1 for _ in video)
+    return frames, frames / (time.perf_counter() - began)
+
+
+def process_fps(clip: Path, models: Models, render: bool) -> tuple[float, dict[str, float]]:
+    """Decoded frames per second of a whole run (opening and hashing included), and the seconds of its stages."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ProcessOptions(output_dir=Path(folder), overwrite=True, render=render)
+        began = time.perf_counter()
+        report = process_file(clip, options, models=models).report
+        seconds = time.perf_counter() - began
+    stages = {name: stage["total_s"] for name, stage in report["timings"]["stages"].items()}
+    return report["counts"]["decoded"] / seconds, stages
+
+
+def measure(clip: Path, models: Models) -> dict[str, Any]:
+    """One repeat of one clip."""
+    frames, floor = decode_fps(clip)
+    plain, stages = process_fps(clip, models, render=False)
+    rendered, with_render = process_fps(clip, models, render=True)
+    return {
+        "frames": frames,
+        "decode_fps": floor,
+        "process_fps": plain,
+        "process_render_fps": rendered,
+        "share": plain / floor,
+        "share_render": rendered / floor,
+        **{f"stage_s.{name}": seconds for name, seconds in {**with_render, **stages}.items()},
+    }
+
+
+def medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median of every number; those named `a.b` as a group."""
+    out: dict[str, Any] = {}
+    for name in sorted({name for repeat in repeats for name in repeat}):
+        value = round(float(np.median([repeat[name] for repeat in repeats if name in repeat])), 4)
+        group, _, inner = name.partition(".")
+        if inner:
+            out.setdefault(group, {})[inner] = value
+        else:
+            out[name] = int(value) if name == "frames" else value
+    return out
+
+
+def demo_picture(models: Models) -> tuple[U8, F32]:
+    """A picture of 640x360 with faces, and their boxes."""
+    with VideoFile(_DEMO) as video:
+        image = next(iter(video)).picture.rgb(_WIDTH, _HEIGHT)
+    return image, models.detector.detect(ArrayPicture(image)).box_px
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """Median time of a call, the first two left out."""
+    times = []
+    for _ in range(_CALLS + 2):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return float(np.median(times[2:])) * 1e3
+
+
+def network_times(models: Models) -> dict[str, float]:
+    """Detector: ms per picture of 640x360. Face network, crops and pose included: ms per face, eight together."""
+    image, boxes = demo_picture(models)
+    if not len(boxes):
+        raise SystemExit(f"no face found in the first frame of {_DEMO}")
+    faces = np.resize(boxes, (_FACES, 4)).astype(np.float32)
+    picture = ArrayPicture(image)
+    return {
+        "detector_ms_per_call": milliseconds(lambda: models.detector.detect(picture)),
+        "face_network_ms_per_face": milliseconds(lambda: models.network.analyse([image], [faces])) / _FACES,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Measure `vidfer process` against decoding alone.")
+    parser.add_argument("clips", nargs="*", default=CLIPS, help="file names in the folder of videos, or paths")
+    parser.add_argument("--videos", type=Path, default=_REPOSITORY.parent / "shared" / "videos", metavar="DIR")
+    parser.add_argument("--repeat", type=int, default=5, metavar="N")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    options = parser.parse_args(arguments)
+    if options.repeat < 1:
+        parser.error("--repeat must be at least 1")
+    clips = [options.videos / name for name in options.clips]  # an absolute path stays what it is
+    if missing := [str(clip) for clip in clips if not clip.is_file()]:
+        parser.error(f"not there: {', '.join(missing)}")
+    models = Models(options.device)
+    repeats: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    networks: list[dict[str, Any]] = []
+    for _ in range(options.repeat):
+        networks.append(network_times(models))
+        for clip in clips:
+            repeats[clip.name].append(measure(clip, models))
+    result = {
+        "repeat": options.repeat,
+        "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "providers": {entry["name"]: entry["provider"] for entry in models.entries},
+        "networks": medians(networks),
+        "clips": {name: medians(measured) for name, measured in repeats.items()},
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
