@@ -1,7 +1,7 @@
 """Every error vidfer raises on purpose.
 
-A message says what was wrong, what was got, what is allowed and what to do next, in one line: the command line prints it
-as it is. The exit code belongs to the kind of error, so that library and command line agree on what counts as what.
+A message says what was wrong, what was got, what is allowed and what to do next, in one line: the command line prints
+it as it is. The exit code belongs to the kind of error, so that library and command line agree on what counts as what.
 """
 
 

@@ -112,8 +112,9 @@ class Faces:
         status: u8[N], DETECTED or TRACKED.
         track_id: i64[N], the online tracker's id; -1 before tracking.
         heads: Head name -> f32[N,C] in frame units, from `vision.face.FaceNetwork`:
-            ``emotion`` (8 logits), ``valence_arousal`` (2), ``landmarks`` (478*3: x, y, z px), ``landmarks68`` (136 px),
-            ``presence`` (1), ``embedding`` (128, unit length), ``pose`` (pitch, yaw, roll in degrees), ``quality`` (1).
+            ``emotion`` (8 logits), ``valence_arousal`` (2), ``landmarks`` (478*3: x, y, z px),
+            ``landmarks68`` (136 px), ``presence`` (1), ``embedding`` (128, unit length),
+            ``pose`` (pitch, yaw, roll in degrees), ``quality`` (1).
     """
 
     box_px: F32

@@ -1,9 +1,10 @@
 """Analysis of one source, frame after frame: detect, look, verify, track. Synchronous, no threads.
 
-The detector runs on key frames: the first and last frame of each shot, and every 0.2 s in between. Where the same faces stand
-apart on two neighbouring key frames, their boxes in between are interpolated and the face network, which has to look at them
-anyway, confirms them by its presence and its own box. Where it does not, or where faces come, go or touch, the detector runs
-on every frame of the interval. So nothing is guessed, and new faces appear in the frame in which they can first be seen.
+The detector runs on key frames: the first and last frame of each shot, and every 0.2 s in between. Where the same faces
+stand apart on two neighbouring key frames, their boxes in between are interpolated and the face network, which has to
+look at them anyway, confirms them by its presence and its own box. Where it does not, or where faces come, go or touch,
+the detector runs on every frame of the interval. So nothing is guessed, and new faces appear in the frame in which they
+can first be seen.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What analysis leaves on disk while a run lasts: every detection with its tracklet and embedding, in closed parts.
 
-This is vidfer's own schema, not the published one: what finishing (and resuming) needs, and nothing that can be derived.
+This is vidfer's own schema, not the published one: what finishing (and resuming) needs, and nothing that can be
+derived.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def to_table(results: Sequence[FrameResult], landmarks: int | None) -> pa.Table:
         values = [getattr(result, attribute) for result in results]
         columns[column] = pa.array(values, schema.field(column).type).take(pa.array(owner))
     for name in schema.names[len(columns) :]:
-        values = np.concatenate([_values(result, name, landmarks) for result in results])
-        columns[name] = _array(values, empty, schema.field(name).type)
+        of_faces = np.concatenate([_values(result, name, landmarks) for result in results])
+        columns[name] = _array(of_faces, empty, schema.field(name).type)
     return pa.table(columns, schema=schema)
 
 
@@ -90,5 +91,5 @@ def matrix(column: pa.ChunkedArray | pa.Array, width: int) -> npt.NDArray[Any]:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):  # combine_chunks of no chunks, or of too many values
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    flat = array.values.to_numpy(zero_copy_only=False)
+    flat: npt.NDArray[Any] = array.values.to_numpy(zero_copy_only=False)
     return flat[array.offset * width : (array.offset + len(array)) * width].reshape(-1, width)

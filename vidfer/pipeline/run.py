@@ -43,7 +43,8 @@ _log = logging.getLogger(__name__)
 
 _FRAMES_AHEAD = 16
 _PART_FRAMES = 500
-# Below the threshold in the detector's card, which is for single pictures: here a whole track decides (`tracks.SURE_FACE`).
+# Below the threshold in the detector's card, which is for single pictures: here a whole track decides
+# (`tracks.SURE_FACE`).
 _POSSIBLE_FACE = 0.55
 _USUAL_FRAME_RATE = 25.0
 _MOST_FRAME_RATE = 240.0  # containers without a rate declare their clock, 1000 or 90000
@@ -254,7 +255,8 @@ class _Run:
         difference = self._difference(existing)
         if difference:
             raise UsageError(
-                f"{self._outputs.table} is there already, made with {difference}: choose --overwrite, or another folder with -o"
+                f"{self._outputs.table} is there already, made with {difference}: "
+                "choose --overwrite, or another folder with -o"
             )
         complete = self._outputs.tracks.exists() and self._outputs.report.exists()
         return complete and (self._outputs.video.exists() or not self._options.render)

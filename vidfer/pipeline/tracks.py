@@ -19,10 +19,12 @@ from vidfer.vision.tracklets import LinkOptions, link_tracklets
 # SCHEMA: a face out of sight for longer comes back under a new id, or unbridged where appearance is sure.
 BRIDGED_GAP_S = 1.0
 _SMOOTH_GAP_S, _SMOOTH_GAP_STEPS = 0.5, 3
+LIGHT_COLUMNS: tuple[str, ...]
 LIGHT_COLUMNS = ("frame", "time_s", "epoch", "shot", "tracklet", "status", "score", "presence", "quality", "box")
 LIGHT_COLUMNS += ("emotion", "valence_arousal", "embedding")
 # Best detector score + mean presence of a track of a real face. One look can be wrong, a whole track hardly: on the
-# development clips without a face no more than 0.1 % of the frames keep one from 1.4 on, and hardly a true face is lost up to 1.5.
+# development clips without a face no more than 0.1 % of the frames keep one from 1.4 on, and hardly a true face is lost
+# up to 1.5.
 SURE_FACE = 1.45
 
 

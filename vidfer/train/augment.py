@@ -1,4 +1,4 @@
-"""Degrade crops the way cameras and codecs do: low resolution, blur, compression, grey, dark, colour cast, occlusion."""
+"""Degrade crops as cameras and codecs do: low resolution, blur, compression, grey, dark, colour cast, occlusion."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _blur(image: U8, rng: np.random.Generator) -> U8:
     middle, reach = (length - 1) / 2, length / 2
     start = (round(middle - reach * np.cos(angle)), round(middle - reach * np.sin(angle)))
     end = (round(middle + reach * np.cos(angle)), round(middle + reach * np.sin(angle)))
-    cv2.line(kernel, start, end, 1.0)
+    cv2.line(kernel, start, end, (1.0,))
     return np.asarray(cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6)), np.uint8)
 
 

@@ -1,7 +1,7 @@
 """Training faces: `faces.parquet` in memory, its mesh, and augmented crops with every label moved along.
 
-A batch is a dict of float32 tensors; a label that a row does not have is NaN and its loss is masked (`losses.py`), so sets
-with different labels mix freely. Positions are in px of the crop.
+A batch is a dict of float32 tensors; a label that a row does not have is NaN and its loss is masked (`losses.py`), so
+sets with different labels mix freely. Positions are in px of the crop.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def to_face_frame(points: F32, frame: F32) -> F32:
     cx, cy, scale, angle = (column[:, None] for column in frame.T)
     x, y = points[..., 0] - cx, points[..., 1] - cy
     cos, sin = np.cos(angle), np.sin(angle)
-    return np.stack([x * cos + y * sin, -x * sin + y * cos], -1) / scale[:, :, None]
+    out: F32 = np.stack([x * cos + y * sin, -x * sin + y * cos], -1) / scale[:, :, None]
+    return out
 
 
 @dataclass(slots=True)
@@ -162,6 +163,11 @@ def _matrix(column: Any, width: int) -> F32:
 
 
 def decode_image(data: bytes) -> U8:
+    """A stored picture as uint8[H,W,3] RGB, or uint8[H,W] where its channels are equal.
+
+    Raises:
+        DataError: The picture cannot be decoded.
+    """
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise DataError("the training file holds a picture that cannot be decoded; make the file again")
@@ -284,7 +290,7 @@ def emotion_targets(rows: FaceRows) -> tuple[F32, F32]:
 def va_targets(rows: FaceRows, recalibrate: F32) -> tuple[F32, F32]:
     """Target f32[N,2] and weight f32[N]: human ratings count five times a recalibrated teacher's."""
     teacher = np.concatenate([np.ones((len(rows), 1)), rows.soft_va], 1) @ recalibrate
-    human = ~np.isnan(rows.valence_arousal).any(1)
+    human = np.asarray(~np.isnan(rows.valence_arousal).any(1), np.bool_)
     target = np.where(human[:, None], rows.valence_arousal, np.clip(teacher, -1, 1))
     weight = np.where(human, 1.0, 0.2) * ~np.isnan(target).any(1)
     return np.nan_to_num(target).astype(np.float32), weight.astype(np.float32)
@@ -324,7 +330,7 @@ def jittered_boxes(box_px: F32, seed: int, amount: float = 0.08) -> F32:
     """Boxes whose corners are moved by up to ±`amount` of the longer side: the yardstick's protocol."""
     rng = np.random.default_rng(seed)
     side = (box_px[:, 2:] - box_px[:, :2]).max(1, keepdims=True)
-    return (box_px + rng.uniform(-amount, amount, box_px.shape) * side).astype(np.float32)
+    return np.asarray(box_px + rng.uniform(-amount, amount, box_px.shape) * side, np.float32)
 
 
 def crops_of(rows: FaceRows, box_px: F32, size: int = CROP_PX) -> Iterator[tuple[U8, F32]]:
@@ -338,22 +344,40 @@ def as_rgb(image: U8) -> U8:
     return np.repeat(image[:, :, None], 3, 2) if image.ndim == 2 else image
 
 
-def random_boxes(box_px: F32, rng: np.random.Generator) -> tuple[F32, F32]:
-    """Boxes off by what detectors and trackers are off by, and in-plane turns in degrees, for augmentation."""
+def random_boxes(box_px: F32, rng: np.random.Generator, turned: float = 1.0) -> tuple[F32, F32]:
+    """Boxes off by what detectors and trackers are off by, and in-plane turns in degrees (times `turned`)."""
     n = len(box_px)
     centre, half = (box_px[:, :2] + box_px[:, 2:]) / 2, (box_px[:, 2:] - box_px[:, :2]) / 2
     side = half.max(1, keepdims=True) * 2
     centre = centre + np.clip(rng.normal(0, 0.05, (n, 2)), -0.15, 0.15) * side
     half = half * np.exp(np.clip(rng.normal(0, 0.08, (n, 1)), -0.2, 0.25)) * np.exp(rng.normal(0, 0.03, (n, 2)))
     roll = np.where(rng.random(n) < 0.15, rng.uniform(-60, 60, n), rng.normal(0, 10, n))
-    return np.concatenate([centre - half, centre + half], 1).astype(np.float32), roll.astype(np.float32)
+    return np.concatenate([centre - half, centre + half], 1).astype(np.float32), (roll * turned).astype(np.float32)
 
 
 def augmented(
-    rows: FaceRows, targets: FaceTargets, basis: MeshBasis, index: I64, rng: np.random.Generator, size: int = CROP_PX
+    rows: FaceRows,
+    targets: FaceTargets,
+    basis: MeshBasis,
+    index: I64,
+    rng: np.random.Generator,
+    *,
+    turned: float = 1.0,
+    degraded: float = 1.0,
 ) -> dict[str, npt.NDArray[Any]]:
-    """One training batch: crops uint8[B,size,size,3] and targets in px of the crop, half of them mirrored."""
-    box, roll = random_boxes(rows.box_px[index], rng)
+    """One training batch: crops uint8[B,S,S,3] and targets in px of the crop, half of them mirrored.
+
+    Args:
+        rows: Training faces.
+        targets: What they should give.
+        basis: The mesh.
+        index: Which rows.
+        rng: Source of chance.
+        turned: Factor on the in-plane turns.
+        degraded: Share of the crops that may be degraded.
+    """
+    size = CROP_PX
+    box, roll = random_boxes(rows.box_px[index], rng, turned)
     transform = crop_transform(box, roll, size)
     frame = rows.mesh_frame[index]
     mesh = basis.points(rows.mesh_coef[index], frame)
@@ -366,7 +390,7 @@ def augmented(
     mesh[flip] = mesh[flip][:, basis.mirror] * (-1, 1, 1) + (size - 1, 0, 0)
     points68[flip] = points68[flip][:, MIRROR68] * (-1, 1) + (size - 1, 0)
     return {
-        "image": np.stack([degrade(image, rng) for image in images]),
+        "image": np.stack([degrade(i, rng) if rng.random() < degraded else i for i in images]),
         "emotion": targets.emotion[index],
         "emotion_weight": targets.emotion_weight[index],
         "va": targets.va[index],

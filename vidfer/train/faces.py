@@ -40,7 +40,7 @@ class FaceTask:
     name = NAME
 
     def __init__(self, folder: Path) -> None:
-        self.model = FaceNet().to(memory_format=torch.channels_last)
+        self.model = FaceNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.basis = MeshBasis(folder / "mesh_basis.npz")
         rows = read_faces(folder, "train", self.basis)
         held = held_out(rows.group)
@@ -62,7 +62,7 @@ class FaceTask:
             for start in range(0, len(order) - BATCH_FACES + 1, BATCH_FACES):
                 faces = augmented(self.rows, self.targets, self.basis, order[start : start + BATCH_FACES], rng)
                 scenes = self.scenes.draw(BATCH_SCENE_FACES, BATCH_EMPTY, rng)
-                yield _join(faces, scenes)
+                yield join(faces, scenes)
 
     def _draw_rows(self, rng: np.random.Generator) -> I64:
         share = np.array([DRAWS.get(name, 1.0) for name in self.rows.set_name.tolist()])
@@ -80,7 +80,7 @@ class FaceTask:
         return held_out_figures(self.held, box, heads, self.basis)
 
 
-def _join(faces: dict[str, npt.NDArray[Any]], scenes: dict[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
+def join(faces: dict[str, npt.NDArray[Any]], scenes: dict[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
     """Append scene crops, whose other labels are missing: NaN, or 0 where a weight masks them."""
     n = len(scenes["presence"])
     batch = {}

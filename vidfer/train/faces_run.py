@@ -16,6 +16,7 @@ from vidfer.train.export import export_onnx, git_sha
 from vidfer.train.faces import NAME, FaceTask, predict
 from vidfer.train.loop import LoopConfig, fit, load_weights
 from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet, count_cost
+from vidfer.train.polish import polish_points
 from vidfer.train.presence import fit_presence
 from vidfer.types import EMOTIONS
 from vidfer.vision.geometry import CROP_PX
@@ -64,6 +65,7 @@ def export_faces(
     net = FaceNet()
     state = load_weights(net, run_dir, which)
     net.eval()
+    polish_points(net, data_dir)
     temperature = fit_temperature(net, data_dir)
     presence = fit_presence(net, data_dir)
     parameters, gflop = count_cost(net, torch.zeros(1, CROP_PX, CROP_PX, 3, dtype=torch.uint8))
@@ -73,8 +75,8 @@ def export_faces(
         "input": {"name": "image", "dtype": "uint8", "shape": ["B", CROP_PX, CROP_PX, 3], "colour": "RGB"},
         "heads": _heads(),
         "trained_on": (
-            "faces.parquet and scenes.parquet, split train: FER+ votes, part of AffectNet's validation set, DiffusionFER, "
-            "LFPW and YouTube Faces points, unlabelled faces with soft labels; one group in ten held out"
+            "faces.parquet and scenes.parquet, split train: FER+ votes, part of AffectNet's validation set, "
+            "DiffusionFER, LFPW and YouTube Faces points, unlabelled faces with soft labels; one group in ten held out"
         ),
         "metrics": {},
         "temperature": temperature,

@@ -53,8 +53,8 @@ class Residual(nn.Module):
 class FaceNet(nn.Module):
     """Crop uint8 values [B,S,S,3] -> raw heads.
 
-    Dense convolutions, since ONNX Runtime runs them several times nearer to the processor's peak than depthwise ones. What
-    needs positions (points, box) reads the 7x7 map itself; what does not (affect, identity) reads its mean.
+    Dense convolutions, since ONNX Runtime runs them several times nearer to the processor's peak than depthwise ones.
+    What needs positions (points, box) reads the 7x7 map itself; what does not (affect, identity) reads its mean.
     """
 
     def __init__(self, widths: tuple[int, ...] = (24, 32, 72, 160), features: int = 256, dropout: float = 0.2) -> None:
@@ -96,7 +96,8 @@ class FaceNet(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """What the heads without positions read, f32[B,features]."""
-        return self.expand(self._map(image)).mean((2, 3))
+        mean: Tensor = self.expand(self._map(image)).mean((2, 3))
+        return mean
 
     def _map(self, image: Tensor) -> Tensor:
         x = (image.permute(0, 3, 1, 2).float() - 127.5) / 64.0

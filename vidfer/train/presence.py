@@ -1,7 +1,7 @@
 """The presence head, fitted last: to tell the detector's false alarms from its faces.
 
-Random places without a face are too easy: a head trained on them lets through what fools the detector. So the packaged detector
-is run on the training scenes with a low threshold, and the head's last layer is fitted on what it finds there.
+Random places without a face are too easy: a head trained on them lets through what fools the detector. So the packaged
+detector is run on the training scenes with a low threshold, and the head's last layer is fitted on what it finds there.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _fit_layer(layer: nn.Linear, features: Tensor, target: Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)

@@ -1,4 +1,4 @@
-"""Crops of whole pictures for the face network: faces that only have a box (masked, tiny), and places without a face."""
+"""Crops of whole pictures for the face network: faces with only a box (masked, tiny), and places without a face."""
 
 from __future__ import annotations
 

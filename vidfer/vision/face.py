@@ -98,7 +98,8 @@ def _to_picture(raw: dict[str, F32], crops: U8, transform: F32) -> dict[str, F32
 
 def _turned_box(box: F32, back: F32) -> F32:
     """Boxes of the crop in the picture: those around the ellipse inside, since faces are no rectangles."""
-    centre = apply_transform(back, (box[:, None, :2] + box[:, None, 2:]) / 2)[:, 0]
+    middle = np.asarray((box[:, None, :2] + box[:, None, 2:]) / 2, np.float32)
+    centre = apply_transform(back, middle)[:, 0]
     half = np.sqrt(np.einsum("nij,nj->ni", back[:, :, :2] ** 2, ((box[:, 2:] - box[:, :2]) / 2) ** 2))
     # Pixel centres are whole numbers: the outer edge of a box is half a pixel further.
     return np.concatenate([centre - half, centre + half], 1).astype(np.float32) + np.float32(0.5)
@@ -107,15 +108,15 @@ def _turned_box(box: F32, back: F32) -> F32:
 def _eye_line_deg(landmarks: F32) -> F32:
     points = landmarks.reshape(len(landmarks), landmarks.shape[1] // 3, 3)
     line = points[:, _LEFT_EYE] - points[:, _RIGHT_EYE]
-    return np.rad2deg(np.arctan2(line[:, 1], line[:, 0])).astype(np.float32)
+    return np.asarray(np.rad2deg(np.arctan2(line[:, 1], line[:, 0])), np.float32)
 
 
 def _quality(crops: U8, scale: F32, pose: F32) -> F32:
     """0-1: size x sharpness x frontality, f32[N,1].
 
-    Size: px of the picture per px of the crop, at most 1. Sharpness: spread of the Laplacian over the spread of the grey
-    values (variance of the Laplacian, Pech-Pacheco et al., 2000, made independent of contrast). Frontality: cosine of pitch
-    times cosine of yaw.
+    Size: px of the picture per px of the crop, at most 1. Sharpness: spread of the Laplacian over the spread of the
+    grey values (variance of the Laplacian, Pech-Pacheco et al., 2000, made independent of contrast). Frontality: cosine
+    of pitch times cosine of yaw.
     """
     sharpness = np.empty(len(crops), np.float64)
     for i, image in enumerate(crops):
@@ -124,7 +125,7 @@ def _quality(crops: U8, scale: F32, pose: F32) -> F32:
     turn = np.deg2rad(pose[:, :2])
     frontal = np.clip(np.cos(turn), 0, 1).prod(1)
     quality = np.minimum(scale, 1) * np.minimum(sharpness / _SHARP, 1) * frontal
-    return quality[:, None].astype(np.float32)
+    return np.asarray(quality[:, None], np.float32)
 
 
 _NOTHING = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
 
@@ -20,7 +22,7 @@ def iou(a: F32, b: F32) -> F32:
     area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=1)
     area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1)
     union = area_a[:, None] + area_b[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0).astype(np.float32)
+    return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0), np.float32)
 
 
 def letterbox_size(width: int, height: int, long_side: int, multiple: int = 32) -> tuple[int, int, int, int]:
@@ -39,8 +41,8 @@ def crop_transform(box_px: F32, roll_deg: F32 | float = 0.0, size: int = CROP_PX
 
     Args:
         box_px: f32[N,4], xyxy.
-        roll_deg: In-plane turn of the face, degrees, f32[N] or one for all: how far its eye line is turned in the picture
-            (clockwise positive, since y points down); the crop turns it level.
+        roll_deg: In-plane turn of the face, degrees, f32[N] or one for all: how far its eye line is turned in the
+            picture (clockwise positive, since y points down); the crop turns it level.
         size: Side of the crop in px.
     """
     box = np.asarray(box_px, np.float64).reshape(-1, 4)
@@ -64,14 +66,14 @@ def invert_transform(transform: F32) -> F32:
 
 def apply_transform(transform: F32, points: F32) -> F32:
     """Map points f32[N,K,2] by transforms f32[N,2,3]."""
-    return (np.einsum("nij,nkj->nki", transform[:, :, :2], points) + transform[:, None, :, 2]).astype(np.float32)
+    return np.asarray(np.einsum("nij,nkj->nki", transform[:, :, :2], points) + transform[:, None, :, 2], np.float32)
 
 
 def crop(image: U8, transform: F32, size: int = CROP_PX) -> U8:
     """Cut one crop uint8[size,size,C] out of a picture uint8[H,W,C].
 
-    Shrinking by more than two averages the covered area first (bilinear sampling alone would alias); outside the picture
-    its border is repeated.
+    Shrinking by more than two averages the covered area first (bilinear sampling alone would alias); outside the
+    picture its border is repeated.
 
     Args:
         image: The picture.
@@ -89,8 +91,10 @@ def crop(image: U8, transform: F32, size: int = CROP_PX) -> U8:
     matrix[:, 2] += matrix[:, :2] @ (x0, y0)
     if shrink >= 2 and min(region.shape[:2]) >= shrink:
         h, w = region.shape[0] // shrink, region.shape[1] // shrink
-        region = cv2.resize(region[: h * shrink, : w * shrink], (w, h), interpolation=cv2.INTER_AREA)
+        shrunken = cv2.resize(region[: h * shrink, : w * shrink], (w, h), interpolation=cv2.INTER_AREA)
+        region = cast("U8", shrunken)
         # Pixel k of the shrunken region covers k * shrink ... k * shrink + shrink - 1.
         matrix[:, 2] += matrix[:, :2] @ np.full(2, (shrink - 1) / 2)
         matrix[:, :2] *= shrink
-    return cv2.warpAffine(region, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cut = cv2.warpAffine(region, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cast("U8", cut)

@@ -24,9 +24,9 @@ def _mean_mesh() -> tuple[F32, F32]:
 def head_pose(mesh: F32) -> F32:
     """Pitch, yaw and roll f32[N,3] in degrees of meshes f32[N,478,3] (x right, y down, z away from the camera).
 
-    Positive pitch looks up, positive yaw turns to the subject's left, positive roll tilts to the subject's right shoulder.
-    Weighted Kabsch fit (Kabsch, 1976) of the mean mesh; points that move with expression weigh little. Order of turns: pitch,
-    then yaw, then roll in the picture.
+    Positive pitch looks up, positive yaw turns to the subject's left, positive roll tilts to the subject's right
+    shoulder. Weighted Kabsch fit (Kabsch, 1976) of the mean mesh; points that move with expression weigh little. Order
+    of turns: pitch, then yaw, then roll in the picture.
     """
     mean, weight = _mean_mesh()
     centred = mesh.astype(np.float64) - np.einsum("k,nkc->nc", weight, mesh)[:, None]
@@ -38,4 +38,4 @@ def head_pose(mesh: F32) -> F32:
     pitch = np.arctan2(turn[:, 2, 1], turn[:, 2, 2])
     yaw = np.arcsin(np.clip(-turn[:, 2, 0], -1, 1))
     roll = np.arctan2(turn[:, 1, 0], turn[:, 0, 0])
-    return -np.rad2deg(np.stack([pitch, yaw, roll], 1)).astype(np.float32)
+    return np.asarray(-np.rad2deg(np.stack([pitch, yaw, roll], 1)), np.float32)
