@@ -1,7 +1,7 @@
 """The heads for points and box, fitted once more on a frozen backbone.
 
-Training shows every face under conditions that are rare at run time (turned far, degraded). Once the backbone has learned from
-that, the heads that read positions are fitted to what is usual: jittered boxes, one crop in three degraded.
+Training shows every face under conditions that are rare at run time (turned far, degraded). Once the backbone has learned
+from that, the heads that read positions are fitted to what is usual: jittered boxes, one crop in three degraded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _USUAL_TURN = 0.3  # of the turns in training
 _PARTS = ("mesh", "points68", "box")
 
 
-def polish_points(net: FaceNet, data_dir: Path, epochs: int = 3, seed: int = 0) -> None:
+def polish_points(net: FaceNet, data_dir: Path, epochs: int = 1, seed: int = 0) -> None:
     """Fit `shape`, `mesh`, `points68` and `box` of a trained network; nothing else changes.
 
     Args:
