@@ -154,7 +154,7 @@ def _track_row(seen: Observed, index: I64) -> dict[str, Any]:
     mean = seen.probability[index].mean(0)
     size = seen.box_px[index, 2:] - seen.box_px[index, :2]
     affect = seen.valence_arousal[index].astype(np.float64)
-    best = (seen.quality[index] * seen.score[index]).argmax()
+    best = seen.quality[index].argmax()
     return {
         "face_id": int(seen.face_id[index[0]]),
         "first_frame": int(frame[0]),
@@ -170,8 +170,8 @@ def _track_row(seen: Observed, index: I64) -> dict[str, Any]:
         "emotion": EMOTIONS[int(mean.argmax())],
         **{f"emotion_{name}_mean": float(mean[i]) for i, name in enumerate(EMOTIONS)},
         "valence_mean": float(affect[:, 0].mean()),
-        "valence_sd": float(affect[:, 0].std(ddof=1)) if len(index) > 1 else None,
+        "valence_sd": float(affect[:, 0].std()),
         "arousal_mean": float(affect[:, 1].mean()),
-        "arousal_sd": float(affect[:, 1].std(ddof=1)) if len(index) > 1 else None,
+        "arousal_sd": float(affect[:, 1].std()),
         "best_frame": int(frame[best]),
     }
