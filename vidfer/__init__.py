@@ -17,7 +17,7 @@ from vidfer.errors import DataError, InputError, ModelError, OutputError, UsageE
 
 if TYPE_CHECKING:
     from vidfer.pipeline.options import ProcessOptions
-    from vidfer.pipeline.run import ProcessResult, Progress
+    from vidfer.pipeline.results import ProcessResult, Progress
     from vidfer.types import EMOTIONS
 
 __version__ = "0.1.0"
@@ -41,8 +41,8 @@ __all__ = [
 _LAZY = {
     "EMOTIONS": "vidfer.types",
     "ProcessOptions": "vidfer.pipeline.options",
-    "ProcessResult": "vidfer.pipeline.run",
-    "Progress": "vidfer.pipeline.run",
+    "ProcessResult": "vidfer.pipeline.results",
+    "Progress": "vidfer.pipeline.results",
 }
 
 

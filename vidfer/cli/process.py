@@ -16,7 +16,7 @@ from vidfer.errors import UsageError, VidferError
 
 if TYPE_CHECKING:
     from vidfer.pipeline.options import ProcessOptions
-    from vidfer.pipeline.run import ProcessResult
+    from vidfer.pipeline.results import ProcessResult
 
 PARTIAL = 4
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from vidfer.pipeline.run import Progress
+    from vidfer.pipeline.results import Progress
 
 _STAGES = {"analyse": "analysing", "finish": "finishing", "render": "drawing"}
 _LIVE_S = 0.1

@@ -10,11 +10,10 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidfer.errors import InputError, OutputError, UsageError, VidferError
+from vidfer.errors import InputError, UsageError, VidferError
 from vidfer.media.file import SourceInfo, VideoFile
 from vidfer.media.inputs import find_videos, sha256_of
 from vidfer.output.parquet import PartWriter, TableWriter, read_footer, read_parts
@@ -25,10 +24,12 @@ from vidfer.pipeline.queues import read_ahead
 from vidfer.pipeline.raw import to_table
 from vidfer.pipeline.render import render
 from vidfer.pipeline.report import StageTimes, footer, model_entries, peak_rss_bytes
+from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder, result_names, write_text
+from vidfer.pipeline.timed import TimedDetector, TimedNetwork, TimedTracker
 from vidfer.pipeline.tracks import Observed, second_look
 from vidfer.schema import observation_schema, tracks_schema
 from vidfer.smooth import Smoothing
-from vidfer.types import F32, Detections, Frame, FrameResult, Picture
+from vidfer.types import Frame, FrameResult
 from vidfer.vision import session
 from vidfer.vision.detect import FaceDetector
 from vidfer.vision.face import FaceNetwork
@@ -36,8 +37,7 @@ from vidfer.vision.track import FaceTracker, TrackerOptions
 from vidfer.vision.tracklets import LinkOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
+    pass
 
 _log = logging.getLogger(__name__)
 
@@ -48,81 +48,6 @@ _PART_FRAMES = 500
 _POSSIBLE_FACE = 0.55
 _USUAL_FRAME_RATE = 25.0
 _MOST_FRAME_RATE = 240.0  # containers without a rate declare their clock, 1000 or 90000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        stage: "analyse", "finish" or "render".
-        frames_done: Frames of this stage.
-        frames_total: As far as the container tells.
-        time_s: Media time done.
-        seconds: Time spent in this stage.
-        faces: Faces found so far.
-    """
-
-    stage: str
-    frames_done: int
-    frames_total: int | None
-    time_s: float
-    seconds: float
-    faces: int
-
-
-OnProgress = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessResult:
-    """Where the results of one source lie, and its report (`NAME.run.json`)."""
-
-    source: Path
-    table_path: Path
-    tracks_path: Path
-    report_path: Path
-    video_path: Path | None
-    report: dict[str, Any]
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """One row per face per frame, as pandas with Arrow types (integers stay integers, lists stay lists)."""
-        return _read(self.table_path)
-
-    @property
-    def tracks(self) -> pd.DataFrame:
-        """One row per face track."""
-        return _read(self.tracks_path)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.read_parquet(path, dtype_backend="pyarrow")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
-    """The files of one source."""
-
-    table: Path
-    tracks: Path
-    report: Path
-    video: Path
-    parts: Path
-
-    @classmethod
-    def of(cls, folder: Path, name: str) -> Outputs:
-        """The files for the name of a source without suffix, possibly with folders in front."""
-        base = folder / name
-        return cls(
-            table=base.with_name(f"{base.name}.parquet"),
-            tracks=base.with_name(f"{base.name}.tracks.parquet"),
-            report=base.with_name(f"{base.name}.run.json"),
-            video=base.with_name(f"{base.name}.annotated.mp4"),
-            parts=base.with_name(f".{base.name}.vidfer"),
-        )
 
 
 class Models:
@@ -171,20 +96,6 @@ def _named(progress: Callable[[str, Progress], None], name: str) -> OnProgress:
     return lambda moment: progress(name, moment)
 
 
-def result_names(videos: Sequence[Path]) -> list[str]:
-    """Names of the results: no two alike. Same names keep their folders, then their suffixes."""
-    names = [video.stem for video in videos]
-    if len(set(names)) < len(names):
-        import os.path
-
-        common = Path(os.path.commonpath([video.resolve().parent for video in videos]))
-        unique = {name for name in names if names.count(name) == 1}
-        relative = [video.resolve().relative_to(common) for video in videos]
-        folders = [n if n in unique else str(r.with_suffix("")) for n, r in zip(names, relative, strict=True)]
-        names = [n if folders.count(n) == 1 else str(r) for n, r in zip(folders, relative, strict=True)]
-    return names
-
-
 def process_file(
     path: Path,
     options: ProcessOptions,
@@ -214,18 +125,11 @@ def process_file(
     outputs = Outputs.of(options.output_dir, name or path.stem)
     with VideoFile(path, stream=options.stream, sampling=options.sampling()) as video:
         models = models or Models(options.device)
-        _make_folder(outputs.table.parent)
+        make_folder(outputs.table.parent)
         run = _Run(video, sha256_of(path), options, outputs, models, progress)
         if not options.overwrite and run.is_done():
             return run.result(json.loads(outputs.report.read_text()))
         return run.do()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another one with -o") from error
 
 
 class _Run:
@@ -293,8 +197,7 @@ class _Run:
                 self._render()
             written.append(self._outputs.video)
         report = self._report(about, written, time.perf_counter() - began)
-        text = json.dumps(report, indent=1) + "\n"
-        self._outputs.report.write_text(text)
+        write_text(self._outputs.report, json.dumps(report, indent=1) + "\n")
         return self.result(report)
 
     def result(self, report: dict[str, Any]) -> ProcessResult:
@@ -309,13 +212,13 @@ class _Run:
         )
 
     def _analyse(self, parts: PartWriter) -> None:
-        detector = _TimedDetector(self._models.detector, self._times)
-        network = _TimedNetwork(self._models.network, self._times)
+        detector = TimedDetector(self._models.detector, self._times)
+        network = TimedNetwork(self._models.network, self._times)
         tracker = FaceTracker(frame_interval_s=self._interval_s, options=self._tracker_options)
         analyzer = Analyzer(
             detector,
             network,
-            _TimedTracker(tracker, self._times),
+            TimedTracker(tracker, self._times),
             frame_interval_s=self._interval_s,
             detect_every=self._options.detect_every,
         )
@@ -406,10 +309,21 @@ class _Run:
         return {
             **about,
             "state": "done",
-            "warnings": [],
+            "warnings": self._warnings(),
             "outputs": [path.name for path in written],
             "timings": timings,
         }
+
+    def _warnings(self) -> list[str]:
+        counts, declared = self._video.counts, self._video.info.frames_declared
+        warnings = []
+        if self._video.truncated:
+            warnings.append(f"the file is cut off: {counts.packets} of {declared} declared frames are there")
+        if counts.undecodable or counts.corrupt:
+            warnings.append(
+                f"the file is damaged: {counts.undecodable} packets gave no frame, {counts.corrupt} frames are corrupt"
+            )
+        return warnings
 
     def _tell(self, stage: str, frames: int, time_s: float, began: float, faces: int) -> None:
         if self._progress is not None:
@@ -439,30 +353,3 @@ def _timed_frames(video: VideoFile, times: StageTimes) -> Iterator[Frame]:
         if frame is None:
             return
         yield frame
-
-
-class _TimedDetector:
-    def __init__(self, detector: FaceDetector, times: StageTimes) -> None:
-        self._detector, self._times = detector, times
-
-    def detect(self, picture: Picture) -> Detections:
-        with self._times.measure("detect"):
-            return self._detector.detect(picture)
-
-
-class _TimedNetwork:
-    def __init__(self, network: FaceNetwork, times: StageTimes) -> None:
-        self._network, self._times = network, times
-
-    def analyse(self, pictures: Sequence[np.ndarray], boxes_px: Sequence[F32]) -> list[dict[str, F32]]:
-        with self._times.measure("face_network"):
-            return self._network.analyse(pictures, boxes_px)
-
-
-class _TimedTracker:
-    def __init__(self, tracker: FaceTracker, times: StageTimes) -> None:
-        self._tracker, self._times = tracker, times
-
-    def update(self, time_s: float, shot: int, detections: Detections, embedding: F32) -> np.ndarray:
-        with self._times.measure("track"):
-            return self._tracker.update(time_s, shot, detections, embedding)

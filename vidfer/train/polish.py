@@ -1,7 +1,8 @@
 """The heads for points and box, fitted once more on a frozen backbone.
 
-Training shows every face under conditions that are rare at run time (turned far, degraded). Once the backbone has learned
-from that, the heads that read positions are fitted to what is usual: jittered boxes, one crop in three degraded.
+Training shows every face under conditions that are rare at run time (turned far, degraded). Once the backbone has
+learned from that, the heads that read positions are fitted to what is usual: jittered boxes, one crop in three
+degraded.
 """
 
 from __future__ import annotations
