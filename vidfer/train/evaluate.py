@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfer.train import metrics
-from vidfer.train.data import FaceRows, MeshBasis, crops_of, jittered_boxes, read_faces
+from vidfer.train.data import FaceRows, crops_of, jittered_boxes, read_faces
+from vidfer.train.mesh import MeshBasis
 from vidfer.train.metrics import Figure, figure
 from vidfer.types import EMOTIONS, F32
 from vidfer.vision.geometry import apply_transform, crop_transform

@@ -12,18 +12,9 @@ import torch
 from torch import Tensor
 
 from vidfer.train import metrics
-from vidfer.train.data import (
-    DRAWS,
-    FaceRows,
-    MeshBasis,
-    augmented,
-    crops_of,
-    held_out,
-    jittered_boxes,
-    make_targets,
-    read_faces,
-)
+from vidfer.train.data import DRAWS, FaceRows, augmented, crops_of, held_out, jittered_boxes, make_targets, read_faces
 from vidfer.train.losses import face_losses
+from vidfer.train.mesh import MeshBasis
 from vidfer.train.model import FaceNet
 from vidfer.train.scene_crops import SceneCrops
 from vidfer.types import I64

@@ -10,11 +10,12 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from vidfer.train.data import FaceRows, MeshBasis, held_out, jittered_boxes, read_faces
+from vidfer.train.data import FaceRows, held_out, jittered_boxes, read_faces
 from vidfer.train.evaluate import evaluate_faces
 from vidfer.train.export import export_onnx, git_sha
 from vidfer.train.faces import NAME, FaceTask, predict
 from vidfer.train.loop import LoopConfig, fit, load_weights
+from vidfer.train.mesh import MeshBasis
 from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet, count_cost
 from vidfer.train.polish import polish_points
 from vidfer.train.presence import fit_presence

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidfer.train.data import MeshBasis, read_faces
+from vidfer.train.data import read_faces
+from vidfer.train.mesh import MeshBasis
 from vidfer.types import F64
 
 _SHAPES = 6000

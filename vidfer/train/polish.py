@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vidfer.train.data import FaceRows, MeshBasis, augmented, held_out, make_targets, read_faces
+from vidfer.train.data import FaceRows, augmented, held_out, make_targets, read_faces
 from vidfer.train.faces import join
 from vidfer.train.losses import WEIGHTS, face_losses
+from vidfer.train.mesh import MeshBasis
 from vidfer.train.model import FaceNet
 from vidfer.train.scene_crops import SceneCrops
 
