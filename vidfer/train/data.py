@@ -270,40 +270,23 @@ def as_rgb(image: U8) -> U8:
     return np.repeat(image[:, :, None], 3, 2) if image.ndim == 2 else image
 
 
-def random_boxes(box_px: F32, rng: np.random.Generator, turned: float = 1.0) -> tuple[F32, F32]:
-    """Boxes off by what detectors and trackers are off by, and in-plane turns in degrees (times `turned`)."""
+def random_boxes(box_px: F32, rng: np.random.Generator) -> tuple[F32, F32]:
+    """Boxes off by what detectors and trackers are off by, and in-plane turns in degrees, for augmentation."""
     n = len(box_px)
     centre, half = (box_px[:, :2] + box_px[:, 2:]) / 2, (box_px[:, 2:] - box_px[:, :2]) / 2
     side = half.max(1, keepdims=True) * 2
     centre = centre + np.clip(rng.normal(0, 0.05, (n, 2)), -0.15, 0.15) * side
     half = half * np.exp(np.clip(rng.normal(0, 0.08, (n, 1)), -0.2, 0.25)) * np.exp(rng.normal(0, 0.03, (n, 2)))
     roll = np.where(rng.random(n) < 0.15, rng.uniform(-60, 60, n), rng.normal(0, 10, n))
-    return np.concatenate([centre - half, centre + half], 1).astype(np.float32), (roll * turned).astype(np.float32)
+    return np.concatenate([centre - half, centre + half], 1).astype(np.float32), roll.astype(np.float32)
 
 
 def augmented(
-    rows: FaceRows,
-    targets: FaceTargets,
-    basis: MeshBasis,
-    index: I64,
-    rng: np.random.Generator,
-    *,
-    turned: float = 1.0,
-    degraded: float = 1.0,
+    rows: FaceRows, targets: FaceTargets, basis: MeshBasis, index: I64, rng: np.random.Generator
 ) -> dict[str, npt.NDArray[Any]]:
-    """One training batch: crops uint8[B,S,S,3] and targets in px of the crop, half of them mirrored.
-
-    Args:
-        rows: Training faces.
-        targets: What they should give.
-        basis: The mesh.
-        index: Which rows.
-        rng: Source of chance.
-        turned: Factor on the in-plane turns.
-        degraded: Share of the crops that may be degraded.
-    """
+    """One training batch: crops uint8[B,S,S,3] and targets in px of the crop, half of them mirrored."""
     size = CROP_PX
-    box, roll = random_boxes(rows.box_px[index], rng, turned)
+    box, roll = random_boxes(rows.box_px[index], rng)
     transform = crop_transform(box, roll, size)
     frame = rows.mesh_frame[index]
     mesh = basis.points(rows.mesh_coef[index], frame)
@@ -316,7 +299,7 @@ def augmented(
     mesh[flip] = mesh[flip][:, basis.mirror] * (-1, 1, 1) + (size - 1, 0, 0)
     points68[flip] = points68[flip][:, MIRROR68] * (-1, 1) + (size - 1, 0)
     return {
-        "image": np.stack([degrade(i, rng) if rng.random() < degraded else i for i in images]),
+        "image": np.stack([degrade(image, rng) for image in images]),
         "emotion": targets.emotion[index],
         "emotion_weight": targets.emotion_weight[index],
         "va": targets.va[index],

@@ -17,7 +17,6 @@ from vidfer.train.faces import NAME, FaceTask, predict
 from vidfer.train.loop import LoopConfig, fit, load_weights
 from vidfer.train.mesh import MeshBasis
 from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet, count_cost
-from vidfer.train.polish import polish_points
 from vidfer.train.presence import fit_presence
 from vidfer.types import EMOTIONS
 from vidfer.vision.geometry import CROP_PX
@@ -66,7 +65,6 @@ def export_faces(
     net = FaceNet()
     state = load_weights(net, run_dir, which)
     net.eval()
-    polish_points(net, data_dir)
     temperature = fit_temperature(net, data_dir)
     presence = fit_presence(net, data_dir)
     parameters, gflop = count_cost(net, torch.zeros(1, CROP_PX, CROP_PX, 3, dtype=torch.uint8))
