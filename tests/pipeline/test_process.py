@@ -280,6 +280,18 @@ def test_the_same_again_is_given_back(result, monkeypatch):
     assert result.table_path.stat().st_mtime_ns == before
 
 
+def test_a_video_asked_for_later_is_drawn_from_the_table(tmp_path, monkeypatch):
+    short = {"end": "0.4", "output_dir": tmp_path}
+    first = vidfer.process(CLIP, **short, render=False)
+    written = first.table_path.stat().st_mtime_ns
+    monkeypatch.setattr(FaceNetwork, "analyse", refuse)
+    second = vidfer.process(CLIP, **short)
+    assert second.video_path is not None
+    assert second.video_path.is_file()
+    assert second.table_path.stat().st_mtime_ns == written
+    assert second.report["outputs"] == [*first.report["outputs"], second.video_path.name]
+
+
 def refuse(*_):
     raise AssertionError("the face network must not run")
 

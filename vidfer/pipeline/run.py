@@ -128,7 +128,7 @@ def process_file(
         make_folder(outputs.table.parent)
         run = _Run(video, sha256_of(path), options, outputs, models, progress)
         if not options.overwrite and run.is_done():
-            return run.result(json.loads(outputs.report.read_text()))
+            return run.earlier()
         return run.do()
 
 
@@ -162,8 +162,16 @@ class _Run:
                 f"{self._outputs.table} is there already, made with {difference}: "
                 "choose --overwrite, or another folder with -o"
             )
-        complete = self._outputs.tracks.exists() and self._outputs.report.exists()
-        return complete and (self._outputs.video.exists() or not self._options.render)
+        return self._outputs.tracks.exists() and self._outputs.report.exists()
+
+    def earlier(self) -> ProcessResult:
+        """The results of an earlier run; the annotated video is added where it is wanted and missing."""
+        report = json.loads(self._outputs.report.read_text(encoding="utf-8"))
+        if self._options.render and not self._outputs.video.exists():
+            self._render()
+            report["outputs"].append(self._outputs.video.name)
+            write_text(self._outputs.report, json.dumps(report, indent=1) + "\n")
+        return self.result(report)
 
     def _difference(self, existing: dict[str, Any]) -> str:
         """What decided the existing table otherwise, in words; empty when nothing did."""
