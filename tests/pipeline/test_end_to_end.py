@@ -296,6 +296,14 @@ def refuse(*_):
     raise AssertionError("the face network must not run")
 
 
+def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
+    theirs = tmp_path / "two_faces.parquet"
+    pq.write_table(pa.table({"a": [1]}), theirs)
+    with pytest.raises(vidfer.UsageError, match="no table of vidfer"):
+        vidfer.process(CLIP, output_dir=tmp_path, render=False)
+    assert pq.read_table(theirs).column_names == ["a"]
+
+
 def test_other_options_are_refused_by_name(result):
     with pytest.raises(vidfer.UsageError, match=r"smooth='off' instead of 'medium'|smooth='medium' instead of 'off'"):
         vidfer.process(CLIP, output_dir=result.table_path.parent, smooth="off")

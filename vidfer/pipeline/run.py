@@ -155,7 +155,13 @@ class _Run:
         """Whether the tables are there, made from the same file with the same options; refuses other ones."""
         if not self._outputs.table.exists():
             return False
-        existing = read_footer(self._outputs.table)
+        try:
+            existing = read_footer(self._outputs.table)
+        except InputError as error:
+            raise UsageError(
+                f"{self._outputs.table} is there already and is no table of vidfer: choose --overwrite, or another "
+                "folder with -o"
+            ) from error
         difference = self._difference(existing)
         if difference:
             raise UsageError(
