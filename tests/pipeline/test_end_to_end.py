@@ -296,6 +296,13 @@ def refuse(*_):
     raise AssertionError("the face network must not run")
 
 
+def test_overwriting_leaves_no_video_of_the_earlier_run(tmp_path):
+    short = {"end": "0.4", "output_dir": tmp_path}
+    video = vidfer.process(CLIP, **short).video_path
+    vidfer.process(CLIP, **short, smooth="strong", overwrite=True, render=False)
+    assert not video.exists()
+
+
 def test_a_file_of_somebody_else_is_not_replaced(tmp_path):
     theirs = tmp_path / "two_faces.parquet"
     pq.write_table(pa.table({"a": [1]}), theirs)

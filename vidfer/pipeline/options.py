@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class ProcessOptions:
             raise UsageError(f"detect_every is {self.detect_every}: give a number of frames from 1, or auto")
         if self.stream < 0:
             raise UsageError(f"stream is {self.stream}: give 0 for the first video stream, 1 for the second, ...")
+        if self.fps is not None:
+            object.__setattr__(self, "fps", float(self.fps))  # 5 and 5.0 must not be different options
         self.sampling()
 
     def sampling(self) -> Sampling:
@@ -71,10 +73,6 @@ class ProcessOptions:
     def deciding(self) -> dict[str, Any]:
         """The options that decide what is in the tables."""
         return {name: value for name, value in asdict(self).items() if name not in _NOT_IN_THE_TABLE}
-
-    def with_values(self, **changes: Any) -> ProcessOptions:
-        """A copy with other values."""
-        return replace(self, **changes)
 
 
 def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:

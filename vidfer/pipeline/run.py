@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidfer.errors import InputError, UsageError, VidferError
+from vidfer.errors import InputError, OutputError, UsageError, VidferError
 from vidfer.media.file import SourceInfo, VideoFile
 from vidfer.media.inputs import find_videos, sha256_of
 from vidfer.output.parquet import PartWriter, TableWriter, read_footer, read_parts
@@ -269,6 +269,7 @@ class _Run:
         rows = tables.tracks(seen, source=name)
         about = self._footer(seen, rows.num_rows)
         landmarks = self._options.landmarks
+        self._clear_earlier()
         with TableWriter(self._outputs.table, observation_schema(landmarks)) as table:  # type: ignore[arg-type]
             for part in tables.observations(read_parts(parts), seen, source=name, landmarks=landmarks):
                 table.write(part)
@@ -277,6 +278,14 @@ class _Run:
             tracks.write(rows)
             tracks.set_metadata(about)
         return about
+
+    def _clear_earlier(self) -> None:
+        """Remove what would stay beside the new table; the report, written last, says that all is done."""
+        for path in (self._outputs.report, self._outputs.tracks, self._outputs.video):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot replace {path}: {error.strerror}; choose another folder with -o") from error
 
     def _footer(self, seen: Observed, tracks: int) -> dict[str, Any]:
         from dataclasses import asdict
