@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vidfer.errors import InputError, OutputError, UsageError, VidferError
 from vidfer.media.file import SourceInfo, VideoFile
@@ -35,9 +35,6 @@ from vidfer.vision.detect import FaceDetector
 from vidfer.vision.face import FaceNetwork
 from vidfer.vision.track import FaceTracker, TrackerOptions
 from vidfer.vision.tracklets import LinkOptions
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger(__name__)
 
