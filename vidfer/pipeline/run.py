@@ -10,15 +10,16 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from vidfer.errors import InputError, OutputError, UsageError, VidferError
 from vidfer.media.file import SourceInfo, VideoFile
 from vidfer.media.inputs import find_videos, sha256_of
-from vidfer.output.parquet import PartWriter, TableWriter, read_footer, read_parts
-from vidfer.pipeline import tables
+from vidfer.output.parquet import PartWriter, read_footer
 from vidfer.pipeline.analyze import Analyzer
+from vidfer.pipeline.finish import finish
 from vidfer.pipeline.options import ProcessOptions, config_hash
 from vidfer.pipeline.queues import read_ahead
 from vidfer.pipeline.raw import to_table
@@ -26,8 +27,6 @@ from vidfer.pipeline.render import render
 from vidfer.pipeline.report import StageTimes, footer, model_entries, peak_rss_bytes
 from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder, result_names, write_text
 from vidfer.pipeline.timed import TimedDetector, TimedNetwork, TimedTracker
-from vidfer.pipeline.tracks import Observed, second_look
-from vidfer.schema import observation_schema, tracks_schema
 from vidfer.smooth import Smoothing
 from vidfer.types import Frame, FrameResult
 from vidfer.vision import session
@@ -254,27 +253,19 @@ class _Run:
 
     def _finish(self, parts: Path) -> dict[str, Any]:
         """Write both tables; gives the footer."""
-        began = time.perf_counter()
-        self._tell("finish", 0, 0.0, began, 0)
-        name = self._video.info.name
-        seen = second_look(
-            read_parts(parts),
+        self._tell("finish", 0, 0.0, time.perf_counter(), 0)
+        self._clear_earlier()
+        return finish(
+            parts,
+            self._outputs.table,
+            self._outputs.tracks,
+            source=self._video.info.name,
+            landmarks=self._options.landmarks,
             frame_interval_s=self._interval_s,
             smoothing=self._smoothing,
             link=self._link_options,
+            describe=self._footer,
         )
-        rows = tables.tracks(seen, source=name)
-        about = self._footer(seen, rows.num_rows)
-        landmarks = self._options.landmarks
-        self._clear_earlier()
-        with TableWriter(self._outputs.table, observation_schema(landmarks)) as table:  # type: ignore[arg-type]
-            for part in tables.observations(read_parts(parts), seen, source=name, landmarks=landmarks):
-                table.write(part)
-            table.set_metadata(about)
-        with TableWriter(self._outputs.tracks, tracks_schema()) as tracks:
-            tracks.write(rows)
-            tracks.set_metadata(about)
-        return about
 
     def _clear_earlier(self) -> None:
         """Remove what would stay beside the new table; the report, written last, says that all is done."""
@@ -284,15 +275,13 @@ class _Run:
             except OSError as error:
                 raise OutputError(f"cannot replace {path}: {error.strerror}; choose another folder with -o") from error
 
-    def _footer(self, seen: Observed, tracks: int) -> dict[str, Any]:
-        from dataclasses import asdict
-
+    def _footer(self, faces: int, tracks: int) -> dict[str, Any]:
         return footer(
             name=self._video.info.name,
             info=self._video.info,
             sha256=self._sha256,
             counts=self._video.counts,
-            faces=len(seen),
+            faces=faces,
             tracks=tracks,
             options=self._options,
             models=self._models.entries,

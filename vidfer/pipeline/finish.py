@@ -1,0 +1,55 @@
+"""From the parts that analysis left to both tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vidfer.output.parquet import TableWriter, read_parts
+from vidfer.pipeline import tables
+from vidfer.pipeline.tracks import second_look
+from vidfer.schema import observation_schema, tracks_schema
+from vidfer.smooth import Smoothing
+from vidfer.vision.tracklets import LinkOptions
+
+
+def finish(
+    parts: Path,
+    table: Path,
+    tracks: Path,
+    *,
+    source: str,
+    landmarks: int | None,
+    frame_interval_s: float,
+    smoothing: Smoothing,
+    link: LinkOptions,
+    describe: Callable[[int, int], dict[str, Any]],
+) -> dict[str, Any]:
+    """Write both tables; killed and called again it writes the same.
+
+    Args:
+        parts: Folder of raw parts.
+        table: The table of observations; replaced when complete.
+        tracks: The table of tracks; likewise, after the other one.
+        source: Name of the source.
+        landmarks: Points per face in the parts.
+        frame_interval_s: Usual time between two analysed frames.
+        smoothing: How to smooth.
+        link: How to join tracklets.
+        describe: Footer of both tables for the numbers of faces and of tracks.
+
+    Returns:
+        The footer.
+    """
+    seen = second_look(read_parts(parts), frame_interval_s=frame_interval_s, smoothing=smoothing, link=link)
+    rows = tables.tracks(seen, source=source)
+    about = describe(len(seen), rows.num_rows)
+    with TableWriter(table, observation_schema(landmarks)) as writer:  # type: ignore[arg-type]
+        for part in tables.observations(read_parts(parts), seen, source=source, landmarks=landmarks):
+            writer.write(part)
+        writer.set_metadata(about)
+    with TableWriter(tracks, tracks_schema()) as writer:
+        writer.write(rows)
+        writer.set_metadata(about)
+    return about
