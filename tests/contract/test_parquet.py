@@ -17,7 +17,8 @@ from hypothesis.extra import numpy as hnp
 
 from vidfer.errors import InputError, OutputError
 from vidfer.output import parquet
-from vidfer.output.parquet import PartWriter, TableWriter, column_array, open_table, read_footer, read_parts
+from vidfer.output.parquet import TableWriter, column_array, open_table, read_footer
+from vidfer.output.parts import PartWriter, read_parts
 from vidfer.schema import LandmarkCount, observation_schema, tracks_schema
 
 
@@ -241,29 +242,6 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match="No space left on device; free the disk"):
         written(tmp_path / "a.parquet", made_up(tracks_schema(), 1))
     assert not list(tmp_path.iterdir())
-
-
-def test_parts_come_back_in_order_and_go_on_after_a_restart(tmp_path: Path) -> None:
-    folder = tmp_path / ".video.vidfer"
-    tables = [made_up(observation_schema(68), 4, seed) for seed in range(3)]
-    first = PartWriter(folder)
-    assert first.write_part(tables[0]).name == "part-000000.parquet"
-    first.write_part(tables[1], {"state": 7})
-    (folder / "part-000002.parquet.part").write_bytes(b"killed here")
-    again = PartWriter(folder)
-    assert not list(folder.glob("*.part"))
-    assert again.write_part(tables[2]).name == "part-000002.parquet"
-    assert [table.equals(expected) for table, expected in zip(read_parts(folder), tables, strict=True)] == [True] * 3
-    assert read_footer(folder / "part-000001.parquet") == {"state": 7}
-
-
-def test_missing_part_is_noticed(tmp_path: Path) -> None:
-    writer = PartWriter(tmp_path)
-    for _ in range(3):
-        writer.write_part(made_up(tracks_schema(), 1))
-    (tmp_path / "part-000001.parquet").unlink()
-    with pytest.raises(InputError, match=r"part 1 of .* is missing"):
-        list(read_parts(tmp_path))
 
 
 def test_unreadable_tables_are_input_errors_of_one_line(tmp_path: Path) -> None:

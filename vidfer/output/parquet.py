@@ -1,4 +1,4 @@
-"""Parquet files: written whole or not at all, with the encodings that make them small, and closed parts for long runs.
+"""Parquet files: written whole or not at all, with the encodings that make them small.
 
 A Parquet file that was not closed cannot be read: every file is written under ``NAME.part`` and renamed when complete.
 """
@@ -6,8 +6,6 @@ A Parquet file that was not closed cannot be read: every file is written under `
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vidfer.errors import InputError, OutputError
+from vidfer.errors import InputError
+from vidfer.output.files import put_in_place, writing
 
 FOOTER_KEY = "vidfer"
 ROW_GROUP_ROWS = 65_536
 # Rows with 478 landmarks take 6 kB each: without this limit a row group of them would hold 390 MB in memory.
 ROW_GROUP_BYTES = 64 << 20
-_PART = re.compile(r"part-(\d{6,})\.parquet")
 # Older ones can neither write nor read nulls in fixed size lists (apache/arrow issues 24425 and 35692).
 _NULLS_IN_FIXED_SIZE_LISTS = int(pa.__version__.split(".")[0]) >= 26
 _SIZE_KEY = b"fixed_size"
@@ -90,7 +88,7 @@ def stored_schema(schema: pa.Schema) -> pa.Schema:
     return schema
 
 
-def _restored(table: pa.Table) -> pa.Table:
+def restored(table: pa.Table) -> pa.Table:
     """With the fixed size lists that `stored_schema` took away."""
     schema = table.schema
     for i, field in enumerate(schema):
@@ -99,15 +97,6 @@ def _restored(table: pa.Table) -> pa.Table:
             kind = pa.list_(field.type.value_type, int(size))
             schema = schema.set(i, pa.field(field.name, kind, field.nullable))
     return table.cast(schema)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        raise OutputError(f"cannot write {path}: {reason}; free the disk or choose another folder with -o") from error
 
 
 class TableWriter:
@@ -131,9 +120,11 @@ class TableWriter:
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
-        with _writing(self._path):
+        with writing(self._path):
             options = _encodings(self._stored)
-            self._writer = pq.ParquetWriter(self._part, self._stored, compression="zstd", **options)
+            self._writer = pq.ParquetWriter(
+                self._part, self._stored, compression="zstd", write_page_checksum=True, **options
+            )
         return self
 
     def write(self, table: pa.Table | pa.RecordBatch) -> None:
@@ -158,7 +149,7 @@ class TableWriter:
 
     def _flush(self) -> None:
         if self._writer is not None and self._rows:
-            with _writing(self._path):
+            with writing(self._path):
                 rows = pa.concat_tables(self._waiting).cast(self._stored)
                 self._writer.write_table(rows, row_group_size=self._group_rows())
         self._waiting, self._rows, self._bytes = [], 0, 0
@@ -179,13 +170,13 @@ class TableWriter:
     def _finish(self) -> None:
         assert self._writer is not None
         self._flush()
-        with _writing(self._path):
+        with writing(self._path):
             if self._metadata is not None:
                 text = json.dumps(self._metadata, ensure_ascii=False, allow_nan=False)
                 self._writer.add_key_value_metadata({FOOTER_KEY: text})
             self._writer.close()
             self._writer = None
-            self._part.replace(self._path)
+            put_in_place(self._part, self._path)
 
     def _discard(self) -> None:
         """Close and remove what is not finished; does nothing after `_finish`."""
@@ -209,54 +200,6 @@ def _check(table: pa.Table, schema: pa.Schema) -> None:
             values = chunk.flatten() if _is_list(chunk.type) else chunk
             if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
                 raise ValueError(f"column {name} holds a NaN: missing must be null")
-
-
-class PartWriter:
-    """Writes closed, numbered pieces of a table into a folder, so that a killed run keeps all but the last one.
-
-    Numbers go on after the parts that are there already (resume); half-written ones are removed.
-
-    Args:
-        folder: Made when it does not exist.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            for left in folder.glob("part-*.parquet.part"):
-                left.unlink()
-        self._next = len(part_paths(folder))
-
-    def write_part(self, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> Path:
-        """Write one part; when this returns, it is complete under its name."""
-        path = self._folder / f"part-{self._next:06d}.parquet"
-        with TableWriter(path, table.schema) as writer:
-            writer.write(table)
-            if metadata is not None:
-                writer.set_metadata(metadata)
-        self._next += 1
-        return path
-
-
-def part_paths(folder: Path) -> list[Path]:
-    """The finished parts of a folder in their order.
-
-    Raises:
-        InputError: One in the middle is missing.
-    """
-    found = {int(match[1]): path for path in folder.glob("part-*.parquet") if (match := _PART.fullmatch(path.name))}
-    lost = [number for number in range(len(found)) if number not in found]
-    if lost:
-        raise InputError(f"part {lost[0]} of {folder} is missing: remove the folder and run again")
-    return [found[number] for number in range(len(found))]
-
-
-def read_parts(folder: Path) -> Iterator[pa.Table]:
-    """The finished parts of a folder, one table at a time."""
-    for path in part_paths(folder):
-        with open_table(path) as file:
-            yield _restored(file.read())
 
 
 @contextmanager

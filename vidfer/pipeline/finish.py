@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vidfer.output.parquet import TableWriter, read_parts
+from vidfer.output.parquet import TableWriter
+from vidfer.output.parts import read_parts
 from vidfer.pipeline import tables
 from vidfer.pipeline.tracks import second_look
 from vidfer.schema import observation_schema, tracks_schema

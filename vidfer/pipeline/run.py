@@ -17,7 +17,9 @@ from typing import Any
 from vidfer.errors import InputError, OutputError, UsageError, VidferError
 from vidfer.media.file import SourceInfo, VideoFile
 from vidfer.media.inputs import find_videos, sha256_of
-from vidfer.output.parquet import PartWriter, read_footer
+from vidfer.output.files import write_text
+from vidfer.output.parquet import read_footer
+from vidfer.output.parts import PartWriter
 from vidfer.pipeline.analyze import Analyzer
 from vidfer.pipeline.finish import finish
 from vidfer.pipeline.options import ProcessOptions, config_hash
@@ -25,7 +27,7 @@ from vidfer.pipeline.queues import read_ahead
 from vidfer.pipeline.raw import to_table
 from vidfer.pipeline.render import render
 from vidfer.pipeline.report import StageTimes, footer, model_entries, peak_rss_bytes
-from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder, result_names, write_text
+from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder, result_names
 from vidfer.pipeline.timed import TimedDetector, TimedNetwork, TimedTracker
 from vidfer.smooth import Smoothing
 from vidfer.types import Frame, FrameResult
