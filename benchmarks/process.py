@@ -25,7 +25,7 @@ from vidfer.media.picture import ArrayPicture
 from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.report import peak_rss_bytes
 from vidfer.pipeline.run import Models, process_file
-from vidfer.types import F32, U8
+from vidfer.types import F32
 
 CLIPS = ("WolfgangLanger_Pexels.mp4", "interview2.mp4")
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -83,11 +83,11 @@ def medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def demo_picture(models: Models) -> tuple[U8, F32]:
+def demo_picture(models: Models) -> tuple[ArrayPicture, F32]:
     """A picture of 640x360 with faces, and their boxes."""
     with VideoFile(_DEMO) as video:
-        image = next(iter(video)).picture.rgb(_WIDTH, _HEIGHT)
-    return image, models.detector.detect(ArrayPicture(image)).box_px
+        picture = ArrayPicture(next(iter(video)).picture.rgb(_WIDTH, _HEIGHT))
+    return picture, models.detector.detect(picture).box_px
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -102,14 +102,13 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 def network_times(models: Models) -> dict[str, float]:
     """Detector: ms per picture of 640x360. Face network, crops and pose included: ms per face, eight together."""
-    image, boxes = demo_picture(models)
+    picture, boxes = demo_picture(models)
     if not len(boxes):
         raise SystemExit(f"no face found in the first frame of {_DEMO}")
     faces = np.resize(boxes, (_FACES, 4)).astype(np.float32)
-    picture = ArrayPicture(image)
     return {
         "detector_ms_per_call": milliseconds(lambda: models.detector.detect(picture)),
-        "face_network_ms_per_face": milliseconds(lambda: models.network.analyse([image], [faces])) / _FACES,
+        "face_network_ms_per_face": milliseconds(lambda: models.network.analyse([picture], [faces])) / _FACES,
     }
 
 

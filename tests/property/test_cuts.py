@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import cv2
@@ -103,6 +104,20 @@ def test_a_face_that_passes_close_to_the_camera_is_no_cut(seed, step, size):
 def test_a_cut_through_black_is_one_cut_where_the_new_scene_shows(seed):
     a, b, black = view(canvas(seed)), view(canvas(seed + 1)), np.zeros((36, 64))
     assert cuts(to_gray([black, a, a, black, black, b, b, black], seed, noise=0)) == [5]
+
+
+@given(seed=seeds, at=st.integers(0, 30))
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_it_goes_on_from_its_state_and_copies_go_their_own_way(seed, at):
+    rng = np.random.default_rng(seed)
+    frames = to_gray([view(canvas(s)) * rng.choice([1, 1, 0, 3]) for s in rng.integers(0, 3, 30)], seed)
+    whole = [i in cuts(frames) for i in range(len(frames))]
+    first = CutDetector()
+    assert [first.is_cut(gray) for gray in frames[:at]] == whole[:at]
+    aside, second = first.copy(), CutDetector(json.loads(json.dumps(first.state())))
+    aside.is_cut(frames[0])
+    for detector in (first, second):
+        assert [detector.is_cut(gray) for gray in frames[at:]] == whole[at:]
 
 
 @given(seed=seeds)

@@ -32,8 +32,8 @@ def scene():
     """Two pictures far apart in the demo clip, and the boxes of their faces."""
     detector = FaceDetector(session.load("face_detector", device="cpu"))
     with VideoFile(CLIP) as video:
-        pictures = [frame.picture.rgb() for frame in video if frame.index in (0, 60)]
-    boxes = [detector.detect(ArrayPicture(picture)).box_px for picture in pictures]
+        pictures = [frame.picture for frame in video if frame.index in (0, 60)]
+    boxes = [detector.detect(picture).box_px for picture in pictures]
     assert [len(found) for found in boxes] == [2, 2]
     return pictures, boxes
 
@@ -114,11 +114,11 @@ def test_what_it_finds_moves_with_the_picture(network, scene, alone, x, y):
     """Landmarks, depth and box by the offset; all else stays."""
     pictures, boxes = scene
     picture, box = pictures[0], boxes[0][0]
-    height, width = picture.shape[:2]
+    height, width = picture.height, picture.width
     # The crop reaches outside the box: it must not see the border that appears.
-    pad = np.pad(picture, ((y, 400 - y), (x, 400 - x), (0, 0)), mode="edge")
+    pad = np.pad(picture.rgb(), ((y, 400 - y), (x, 400 - x), (0, 0)), mode="edge")
     assert pad.shape[:2] == (height + 400, width + 400)
-    moved = network.analyse([pad], [box[None] + np.array([x, y, x, y], np.float32)])[0]
+    moved = network.analyse([ArrayPicture(pad)], [box[None] + np.array([x, y, x, y], np.float32)])[0]
     still = alone[0, 0]
     for name, step in (("landmarks68", (x, y)), ("landmarks", (x, y, 0)), ("box", (x, y))):
         shift = (moved[name] - still[name]).reshape(-1, len(step)) - np.array(step)

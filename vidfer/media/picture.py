@@ -185,13 +185,12 @@ class ArrayPicture:
 class VideoPicture:
     """A decoded frame of a video. It keeps the decoder's memory alive, so hold few of them."""
 
-    __slots__ = ("_frame", "_full", "_layout")
+    __slots__ = ("_frame", "_layout")
 
     def __init__(self, frame: av.VideoFrame, layout: Layout) -> None:
         """Args: the decoded frame, and how the source it comes from is put upright."""
         self._frame = frame
         self._layout = layout
-        self._full: U8 | None = None
 
     @property
     def width(self) -> int:
@@ -206,18 +205,14 @@ class VideoPicture:
     def rgb(self, width: int | None = None, height: int | None = None) -> U8:
         """The picture as read-only RGB uint8[H,W,3]; scaled to (width, height) where given.
 
-        The full size is converted once and kept.
+        Nothing is kept: a full-size picture is 6 MB in full HD, and many frames wait at the same time.
         """
         width, height = width or self.width, height or self.height
         if min(self.width / width, self.height / height) >= _SWSCALE_FROM_RATIO:
             return _read_only(self._converted(width, height, "rgb24"))
-        if self._full is None:
-            layout = self._layout
-            full = layout.turn.apply(layout.convert(self._frame, layout.scaled_width, layout.scaled_height, "rgb24"))
-            self._full = _read_only(full[: self.height, : self.width])
-        if (width, height) == (self.width, self.height):
-            return self._full
-        return _read_only(_shrink(self._full, width, height))
+        layout = self._layout
+        full = layout.turn.apply(layout.convert(self._frame, layout.scaled_width, layout.scaled_height, "rgb24"))
+        return _read_only(_shrink(full[: self.height, : self.width], width, height))
 
     def gray(self, width: int, height: int) -> U8:
         """Luma (in the range the video has) as uint8[height,width]; cheap, for cut detection."""

@@ -1,52 +1,33 @@
-"""Analysis of one source, frame after frame: detect, look, verify, track. Synchronous, no threads.
+"""Analysis of one source: cut into segments, look at them in parallel, track in order.
 
-The detector runs on key frames: the first and last frame of each shot, and every 0.2 s in between. Where the same faces
-stand apart on two neighbouring key frames, their boxes in between are interpolated and the face network, which has to
-look at them anyway, confirms them by its presence and its own box. Where it does not, or where faces come, go or touch,
-the detector runs on every frame of the interval. So nothing is guessed, and new faces appear in the frame in which they
-can first be seen.
+frames --> Segmenter (a thread) --> segments --> Looker (`workers` threads, any order) --> tracker (the caller)
+
+What is seen in a segment is a pure function of its frames and of the key frames around them, so the results do not
+depend on the number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
-from vidfer.pipeline.cuts import CutDetector
-from vidfer.types import DETECTED, F32, I64, TRACKED, Detections, Faces, Frame, FrameResult, Picture
-from vidfer.vision.geometry import iou
+from vidfer.pipeline.looks import Detector, Key, Looker, Network
+from vidfer.pipeline.queues import read_ahead
+from vidfer.pipeline.segments import Segment, Segmenter
+from vidfer.types import DETECTED, F32, I64, Detections, Frame, FrameResult
 
-# Longest rest of the detector; nobody should wait longer for a new face.
-KEY_INTERVAL_S = 0.2
-CUT_SIZE = (64, 36)
-# A face is looked at generously in a frame; whether its track is a face is decided over all of its frames.
-_POSSIBLE = 0.05
-_PRESENT = 0.5  # what confirms an interpolated box
-# An interpolated box is confirmed where the network's own box overlaps it this much: it must be the same face.
-_CONFIRMED_IOU = 0.5
-_SAME_FACE_IOU = 0.3
-_TOUCHING_IOU = 0.05
-# Two boxes of one face: the network pulls them onto each other.
-_DUPLICATE_IOU = 0.6
-
-
-class Detector(Protocol):
-    """Finds faces in a picture."""
-
-    def detect(self, picture: Picture) -> Detections:
-        """Faces in px of the picture."""
-        ...
-
-
-class Network(Protocol):
-    """Looks at faces; see `vision.face.FaceNetwork`."""
-
-    def analyse(self, pictures: Sequence[np.ndarray], boxes_px: Sequence[F32]) -> list[dict[str, F32]]:
-        """Heads of the faces of every picture."""
-        ...
+# Pictures wait in memory: never more of them than this many pixels (0.1 GB), but enough segments to keep the threads
+# busy.
+_MOST_WAITING_PX = 32 * 1920 * 1080
+_SEGMENTS_AHEAD = 1
+_EMBEDDING_SIZE = 128
 
 
 class Tracker(Protocol):
@@ -57,39 +38,94 @@ class Tracker(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Look:
-    """One frame on its way through the analysis."""
+class Follower:
+    """The tracker, its clock, and the precision of the parts: so replaying parts gives the same ids as analysing.
 
-    frame: Frame
-    box_px: F32
-    score: F32
-    status: int
-    heads: dict[str, F32] = field(default_factory=dict)
+    Args:
+        tracker: Tracker of the source.
+        frame_interval_s: How far the clock goes on with a frame that has no time.
+        time_s: What the clock shows.
+    """
 
-    def keep(self, chosen: np.ndarray) -> None:
-        self.box_px, self.score = self.box_px[chosen], self.score[chosen]
-        self.heads = {name: values[chosen] for name, values in self.heads.items()}
+    def __init__(self, tracker: Tracker, frame_interval_s: float, time_s: float = 0.0) -> None:
+        self._tracker, self._interval_s, self.time_s = tracker, frame_interval_s, time_s
+
+    def update(self, time_s: float | None, shot: int, detections: Detections, embedding: F32) -> I64:
+        """Tracklet id of every face of the next frame; call it for frames without faces too."""
+        self.time_s = time_s if time_s is not None else self.time_s + self._interval_s
+        return self._tracker.update(self.time_s, shot, detections, embedding.astype(np.float16).astype(np.float32))
 
 
 @dataclass(slots=True)
 class AnalysisCounts:
-    """How often the expensive things ran."""
+    """How often the expensive things ran, for the results given out so far."""
 
     frames: int = 0
     detector_runs: int = 0
     faces: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Results of the frames of one segment, and where the analysis stands after them.
+
+    It holds the last picture: keep one at most.
+
+    Attributes:
+        results: Tracked, in order.
+        segment: Of which only the last frame is left.
+        key: The last frame as a key frame.
+        time_s: The tracker's clock.
+    """
+
+    results: list[FrameResult]
+    segment: Segment
+    key: Key
+    time_s: float
+
+    def state(self) -> dict[str, Any]:
+        """All that an `Analyzer` needs to go on after this interval, except the tracker; JSON-able.
+
+        `bookmark` is the last frame's: where reading has to go on.
+        """
+        return {
+            "bookmark": _bookmark(self.segment.frames[-1]),
+            "segmenter": self.segment.state(),
+            "key": self.key.state(),
+            "time_s": self.time_s,
+        }
+
+
+def _bookmark(frame: Frame) -> Any:
+    bookmark = getattr(frame, "bookmark", None)
+    return bookmark() if bookmark is not None else None
+
+
+_Seen = tuple[list[FrameResult], int]  # results without ids, and how often the detector ran
+
+
+@dataclass(slots=True, kw_only=True)
+class _Running:
+    """A segment that threads are at work on."""
+
+    segment: Segment
+    pixels: int
+    key: Future[Key]
+    looked: Future[_Seen]
+
+
 class Analyzer:
-    """Frames in, results out: in the same order, later by at most the interval between two key frames.
+    """Frames in, intervals of results out, in the same order.
 
     Args:
-        detector: Face detector.
-        network: Face network.
-        tracker: Tracker of this source; owned by this analyzer.
+        detector: Face detector; used by all threads.
+        network: Face network; used by all threads.
+        tracker: Tracker of this source; owned by this analyzer. To go on after a state it must have seen all frames up
+            to there again, through a `Follower`.
         frame_interval_s: Usual time between two frames.
-        detect_every: Frames from key frame to key frame; None rests for `KEY_INTERVAL_S`.
+        detect_every: Frames from key frame to key frame, see `Segmenter`.
+        state: `Interval.state()` of the interval to go on after.
+        workers: Threads that look at segments.
     """
 
     def __init__(
@@ -100,161 +136,91 @@ class Analyzer:
         *,
         frame_interval_s: float,
         detect_every: int | None = None,
+        state: dict[str, Any] | None = None,
+        workers: int = 1,
     ) -> None:
-        self._detector, self._network, self._tracker = detector, network, tracker
-        self._interval_s = frame_interval_s
-        self._detect_every = detect_every
-        self._cuts = CutDetector()
-        self._key: _Look | None = None
-        self._waiting: list[Frame] = []
-        self._shot = 0
-        self._epoch = 0
-        self._time_s = 0.0
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        self._looker = Looker(detector, network)
+        self._follower = Follower(tracker, frame_interval_s, state["time_s"] if state else 0.0)
+        self._workers = workers
+        self._segmenter = Segmenter(
+            frame_interval_s=frame_interval_s, detect_every=detect_every, state=state and state["segmenter"]
+        )
+        self._key: Future[Key] = Future()
+        if state:
+            self._key.set_result(Key.from_state(state["key"]))
         self.counts = AnalysisCounts()
 
-    def process(self, frame: Frame) -> list[FrameResult]:
-        """Take one frame; give the results that are ready."""
-        results: list[FrameResult] = []
-        cut = self._cuts.is_cut(frame.picture.gray(*CUT_SIZE))
-        if self.counts.frames and (cut or frame.epoch != self._epoch):
-            results = self._resolve()
-            self._key = None
-            self._shot += 1
-        self._epoch = frame.epoch
-        self.counts.frames += 1
-        self._waiting.append(frame)
-        if self._key is None or self._is_due(self._key.frame):
-            results += self._resolve()
-        return results
+    def intervals(self, frames: Iterable[Frame]) -> Generator[Interval]:
+        """Analyse all frames; call it once. The frames are taken by a thread of their own.
 
-    def _is_due(self, key: Frame) -> bool:
-        """Whether the newest frame has to be a key frame: the one after it would come too late."""
-        if self._detect_every is not None:
-            return len(self._waiting) >= self._detect_every
-        times = [frame.time_s for frame in (key, *self._waiting)]
-        if times[0] is None or times[-1] is None or times[-2] is None:
-            return (len(self._waiting) + 1) * self._interval_s > KEY_INTERVAL_S + 1e-6
-        return 2 * times[-1] - times[-2] - times[0] > KEY_INTERVAL_S + 1e-6
+        Any error ends the analysis and all of its threads, and so does closing the generator (`contextlib.closing`: an
+        error of the caller alone doesn't close it).
+        """
+        segments = self._segmenter.segments(frames)
+        with read_ahead("segment", segments, _SEGMENTS_AHEAD) as waiting, _pool(self._workers) as pool:
+            running: deque[_Running] = deque()
+            for segment in waiting:
+                running.append(self._start(pool, segment))
+                while running and (running[0].looked.done() or self._is_full(running)):
+                    yield self._finish(running.popleft())
+            while running:
+                yield self._finish(running.popleft())
 
-    def flush(self) -> list[FrameResult]:
-        """Results of the frames that still wait; the source has ended."""
-        return self._resolve()
+    def _is_full(self, running: deque[_Running]) -> bool:
+        enough = len(running) > self._workers
+        return enough and (len(running) > 2 * self._workers or sum(r.pixels for r in running) > _MOST_WAITING_PX)
 
-    def _resolve(self) -> list[FrameResult]:
-        """Decide about all waiting frames; the last of them becomes the key frame."""
-        if not self._waiting:
-            return []
-        *between, last = self._waiting
-        self._waiting = []
-        end = self._detect([last])[0]
-        looks = [*self._between(between, end), end]
-        self._key = end
-        self.counts.faces += sum(len(look.box_px) for look in looks)
-        return [self._track(look) for look in looks]
+    def _start(self, pool: ThreadPoolExecutor, segment: Segment) -> _Running:
+        before, self._key = self._key, Future()
+        last = segment.frames[-1]
+        pixels = len(segment.frames) * last.picture.width * last.picture.height
+        looked = pool.submit(self._look, segment, before, self._key)
+        return _Running(segment=replace(segment, frames=[last]), pixels=pixels, key=self._key, looked=looked)
 
-    def _between(self, frames: list[Frame], end: _Look) -> list[_Look]:
-        if not frames or self._key is None:
-            return self._detect(frames)
-        pairs = match_apart(self._key.box_px, end.box_px)
-        if pairs is None:
-            return self._detect(frames)
-        looks = [self._interpolated(frame, end, pairs) for frame in frames]
-        expected = [look.box_px for look in looks]
-        self._look(looks)
-        lost = [i for i, look in enumerate(looks) if not _confirmed(look, expected[i])]
-        for i, again in zip(lost, self._detect([looks[i].frame for i in lost]), strict=True):
-            looks[i] = again
-        for look in looks:
-            if look.status == TRACKED and len(look.box_px):
-                look.box_px = look.heads["box"]
-                look.score = look.heads["presence"][:, 0]
-        return looks
+    def _look(self, segment: Segment, before: Future[Key], key: Future[Key]) -> _Seen:
+        """Runs in the pool, which starts segments in order: whom this waits for has started, and waits for nobody."""
+        *between, last = segment.frames
+        try:
+            end = self._looker.detect([last])[0]
+            key.set_result(end.key())
+        except BaseException as error:
+            key.set_exception(error)
+            raise
+        looks = [*self._looker.between(between, before.result(), end.key()), end] if between else [end]
+        results = [look.result(segment.shot) for look in looks]
+        return results, sum(look.status == DETECTED for look in looks)
 
-    def _interpolated(self, frame: Frame, end: _Look, pairs: I64) -> _Look:
-        assert self._key is not None
-        start = self._key
-        part = (frame.index - start.frame.index) / (end.frame.index - start.frame.index)
-        box = (1 - part) * start.box_px + part * end.box_px[pairs]
-        return _Look(frame, box.astype(np.float32), np.ones(len(box), np.float32), TRACKED)
-
-    def _detect(self, frames: list[Frame]) -> list[_Look]:
-        """Detect and look; keep what the network sees as a face, with the network's box."""
-        looks = []
-        for frame in frames:
-            found = self._detector.detect(frame.picture)
-            looks.append(_Look(frame, found.box_px, found.score, DETECTED))
-        self.counts.detector_runs += len(looks)
-        self._look(looks)
-        for look in looks:
-            if len(look.box_px):
-                look.keep(_faces_among(look))
-                look.box_px = look.heads["box"]
-        return looks
-
-    def _look(self, looks: list[_Look]) -> None:
-        seen = [look for look in looks if len(look.box_px)]
-        # Converting a picture to full-size RGB is the dearest step of a frame without faces: they never get there.
-        pictures = [look.frame.picture.rgb() for look in seen]
-        for look, heads in zip(seen, self._network.analyse(pictures, [s.box_px for s in seen]), strict=True):
-            look.heads = heads
-
-    def _track(self, look: _Look) -> FrameResult:
-        frame = look.frame
-        self._time_s = frame.time_s if frame.time_s is not None else self._time_s + self._interval_s
-        detections = Detections(box_px=look.box_px, score=look.score)
-        embedding = look.heads.get("embedding", np.zeros((0, 128), np.float32))
-        ids = self._tracker.update(self._time_s, self._shot, detections, embedding)
-        return FrameResult(
-            index=frame.index,
-            epoch=frame.epoch,
-            pts=frame.pts,
-            time_s=frame.time_s,
-            captured_utc=frame.captured_utc,
-            shot=self._shot,
-            corrupt=frame.corrupt,
-            faces=Faces(
-                box_px=look.box_px,
-                score=look.score,
-                status=np.full(len(ids), look.status, np.uint8),
-                track_id=ids,
-                heads=look.heads,
-            ),
+    def _finish(self, running: _Running) -> Interval:
+        looked, detector_runs = running.looked.result()
+        results = [self._track(result) for result in looked]
+        self.counts.frames += len(results)
+        self.counts.faces += sum(len(result.faces) for result in results)
+        self.counts.detector_runs += detector_runs
+        return Interval(
+            results=results, segment=running.segment, key=running.key.result(), time_s=self._follower.time_s
         )
 
-
-def match_apart(start: F32, end: F32) -> I64 | None:
-    """Partners of the boxes `start` among `end`, both f32[N,4], or None.
-
-    None where faces come, go or touch: there interpolation would guess.
-    """
-    if len(start) != len(end):
-        return None
-    if len(start) == 0:
-        return np.zeros(0, np.int64)
-    overlap = iou(start, end)
-    partner = overlap.argmax(1)
-    one_to_one = len(set(partner.tolist())) == len(partner)
-    if not one_to_one or overlap.max(1).min() < _SAME_FACE_IOU:
-        return None
-    touching = [np.triu(iou(boxes, boxes), 1).max() > _TOUCHING_IOU for boxes in (start, end)]
-    return None if any(touching) else partner.astype(np.int64)
+    def _track(self, result: FrameResult) -> FrameResult:
+        faces = result.faces
+        detections = Detections(box_px=faces.box_px, score=faces.score)
+        embedding = faces.heads.get("embedding", np.zeros((0, _EMBEDDING_SIZE), np.float32))
+        ids = self._follower.update(result.time_s, result.shot, detections, embedding)
+        return replace(result, faces=replace(faces, track_id=ids))
 
 
-def _confirmed(look: _Look, expected: F32) -> bool:
-    if not len(expected):
-        return True
-    agree = np.diag(iou(look.heads["box"], expected)) >= _CONFIRMED_IOU
-    return bool((agree & (look.heads["presence"][:, 0] >= _PRESENT)).all())
+def available_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _faces_among(look: _Look) -> np.ndarray:
-    """Indices of detections that the network takes for faces, best first, without doubles."""
-    presence = look.heads["presence"][:, 0]
-    order = np.argsort(-look.score, kind="stable")
-    order = order[presence[order] >= _POSSIBLE]
-    overlap = iou(look.heads["box"], look.heads["box"])
-    kept: list[int] = []
-    for i in order.tolist():
-        if all(overlap[i, j] < _DUPLICATE_IOU for j in kept):
-            kept.append(i)
-    return np.array(kept, np.int64)
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool that drops what has not begun when the block is left, and waits for what has."""
+    pool = ThreadPoolExecutor(workers, "look")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

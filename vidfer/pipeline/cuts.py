@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import copy
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -38,10 +42,25 @@ class CutDetector:
 
     __slots__ = ("_flash_frames", "_recent", "_reference")
 
-    def __init__(self) -> None:
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        """Args: `state()` of the detector to go on from."""
         self._reference: U8 | None = None
         self._recent = 0.0
         self._flash_frames = 0
+        if state is not None:
+            self._recent, self._flash_frames = state["recent"], state["flash_frames"]
+            if state["reference"] is not None:
+                pixels = np.frombuffer(base64.b64decode(state["reference"]), np.uint8)
+                self._reference = pixels.reshape(THUMBNAIL_H, THUMBNAIL_W)
+
+    def copy(self) -> CutDetector:
+        """One that goes on from here by itself; cheap, since the thumbnail is shared and never written to."""
+        return copy.copy(self)
+
+    def state(self) -> dict[str, Any]:
+        """All that decides what it will say, JSON-able."""
+        pixels = None if self._reference is None else base64.b64encode(self._reference.tobytes()).decode("ascii")
+        return {"reference": pixels, "recent": self._recent, "flash_frames": self._flash_frames}
 
     def is_cut(self, gray: U8) -> bool:
         """Whether this frame opens a new shot; call it for every frame, in order.

@@ -1,6 +1,6 @@
 """`process`: one file from video to tables, report and annotated video.
 
-decode thread --> bounded channel --> Analyzer --> raw parts --> second look --> tables --> render
+decode thread --> Analyzer (threads) --> raw parts --> second look --> tables --> render
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,9 @@ from vidfer.media.inputs import find_videos, sha256_of
 from vidfer.output.files import write_text
 from vidfer.output.parquet import read_footer
 from vidfer.output.parts import PartWriter
-from vidfer.pipeline.analyze import Analyzer
+from vidfer.pipeline.analyze import Analyzer, available_cores
 from vidfer.pipeline.finish import finish
 from vidfer.pipeline.options import ProcessOptions, config_hash
-from vidfer.pipeline.queues import read_ahead
 from vidfer.pipeline.raw import to_table
 from vidfer.pipeline.render import render
 from vidfer.pipeline.report import StageTimes, footer, model_entries, peak_rss_bytes
@@ -39,7 +39,8 @@ from vidfer.vision.tracklets import LinkOptions
 
 _log = logging.getLogger(__name__)
 
-_FRAMES_AHEAD = 16
+# Beyond this many the interpreter, which runs one thread at a time, is busy with the small steps in between.
+_MOST_WORKERS = 4
 _PART_FRAMES = 500
 # Below the threshold in the detector's card, which is for single pictures: here a whole track decides
 # (`tracks.SURE_FACE`).
@@ -233,17 +234,18 @@ class _Run:
             TimedTracker(tracker, self._times),
             frame_interval_s=self._interval_s,
             detect_every=self._options.detect_every,
+            workers=min(available_cores(), _MOST_WORKERS),
         )
         began = time.perf_counter()
         waiting: list[FrameResult] = []
-        with read_ahead("decode", _timed_frames(self._video, self._times), _FRAMES_AHEAD) as frames:
-            for frame in frames:
-                waiting += analyzer.process(frame)
+        with closing(analyzer.intervals(_timed_frames(self._video, self._times))) as intervals:
+            for interval in intervals:
+                waiting += interval.results
                 if len(waiting) >= _PART_FRAMES:
                     self._write(parts, waiting)
                     waiting = []
-                self._tell("analyse", frame.index + 1, frame.time_s or 0.0, began, analyzer.counts.faces)
-        waiting += analyzer.flush()
+                last = interval.results[-1]
+                self._tell("analyse", last.index + 1, last.time_s or 0.0, began, analyzer.counts.faces)
         if not analyzer.counts.frames:
             raise InputError(f"{self._video.info.name} has no frame to analyse: check --start, --end and the file")
         self._write(parts, waiting)

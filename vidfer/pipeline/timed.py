@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vidfer.pipeline.report import StageTimes
-from vidfer.types import F32, I64, U8, Detections, Picture
+from vidfer.types import F32, I64, Detections, Picture
 from vidfer.vision.detect import FaceDetector
 from vidfer.vision.face import FaceNetwork
 from vidfer.vision.track import FaceTracker
@@ -29,7 +29,7 @@ class TimedNetwork:
     def __init__(self, network: FaceNetwork, times: StageTimes) -> None:
         self._network, self._times = network, times
 
-    def analyse(self, pictures: Sequence[U8], boxes_px: Sequence[F32]) -> list[dict[str, F32]]:
+    def analyse(self, pictures: Sequence[Picture], boxes_px: Sequence[F32]) -> list[dict[str, F32]]:
         """See the class that is timed."""
         with self._times.measure("face_network"):
             return self._network.analyse(pictures, boxes_px)

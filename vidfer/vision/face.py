@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidfer.types import F32, U8
+from vidfer.types import F32, U8, Picture
 from vidfer.vision.geometry import CROP_PX, apply_transform, crop, crop_transform, invert_transform
 from vidfer.vision.pose import head_pose
 
@@ -39,11 +40,11 @@ class FaceNetwork:
     def __init__(self, network: Network) -> None:
         self._network = network
 
-    def analyse(self, pictures: Sequence[U8], boxes_px: Sequence[F32]) -> list[dict[str, F32]]:
+    def analyse(self, pictures: Sequence[Picture], boxes_px: Sequence[F32]) -> list[dict[str, F32]]:
         """Heads of the faces of every picture.
 
         Args:
-            pictures: RGB uint8[H,W,3] each.
+            pictures: Converted one after the other, none of them kept.
             boxes_px: f32[N,4] (xyxy) for each picture.
 
         Returns:
@@ -62,11 +63,15 @@ class FaceNetwork:
         ends = np.cumsum(counts)
         return [{n: v[end - count : end] for n, v in heads.items()} for end, count in zip(ends, counts, strict=True)]
 
-    def _look(self, pictures: Sequence[U8], which: npt.NDArray[np.int64], boxes: F32, roll_deg: F32) -> dict[str, F32]:
+    def _look(
+        self, pictures: Sequence[Picture], which: npt.NDArray[np.int64], boxes: F32, roll_deg: F32
+    ) -> dict[str, F32]:
         transform = crop_transform(boxes, roll_deg)
         crops = np.empty((len(boxes), CROP_PX, CROP_PX, 3), np.uint8)
-        for i, picture in enumerate(which):
-            crops[i] = crop(pictures[picture], transform[i])
+        for picture, rows in groupby(range(len(which)), which.__getitem__):
+            image = pictures[picture].rgb()
+            for i in rows:
+                crops[i] = crop(image, transform[i])
         starts = range(0, len(crops), _MICRO_BATCH)
         parts = [self._network.run({"image": crops[i : i + _MICRO_BATCH]}) for i in starts]
         if not parts:
