@@ -33,6 +33,23 @@ def _check(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...], dt
         raise ValueError(f"{name} must be {np.dtype(dtype)}{wanted}, got {array.dtype}{list(array.shape)}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColourSpace:
+    """What the numbers of a YUV picture mean, in codes of ITU-T H.273.
+
+    Attributes:
+        matrix: From RGB to YUV; never "unspecified".
+        full_range: Black is 0 and white 255, not 16 and 235.
+        primaries: Which red, green and blue.
+        transfer: From light to numbers.
+    """
+
+    matrix: int
+    full_range: bool
+    primaries: int
+    transfer: int
+
+
 class Picture(Protocol):
     """One decoded picture, upright and with square pixels, converted only as far as somebody asks for it."""
 

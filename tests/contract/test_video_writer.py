@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from vidfer.errors import OutputError
 from vidfer.media.encode import VideoWriter
 from vidfer.media.file import VideoFile
+from vidfer.media.planes import YuvPicture
 from vidfer.media.synthetic import write_video
+from vidfer.types import ColourSpace
 
 WIDTH, HEIGHT = 64, 48
 
@@ -25,10 +27,21 @@ def picture(level, width=WIDTH, height=HEIGHT):
     return image
 
 
-def write(path, pts, *, time_base=Fraction(1, 12800), width=WIDTH, height=HEIGHT, **options):
-    with VideoWriter(path, width=width, height=height, time_base=time_base, **options) as writer:
+def colours(matrix=6, full_range=False):
+    return ColourSpace(matrix=matrix, full_range=full_range, primaries=matrix, transfer=matrix)
+
+
+SD = colours()
+
+
+def yuv(*args, colours=SD):
+    return YuvPicture.of_rgb(picture(*args), colours)
+
+
+def write(path, pts, *, time_base=Fraction(1, 12800), width=WIDTH, height=HEIGHT, colours=SD, **options):
+    with VideoWriter(path, width=width, height=height, time_base=time_base, colours=colours, **options) as writer:
         for index, stamp in enumerate(pts):
-            writer.write(picture(index, width, height), stamp)
+            writer.write(yuv(index, width, height, colours=colours), stamp)
     return path
 
 
@@ -90,19 +103,20 @@ def test_stamps_that_cannot_be_kept_are_repaired(tmp_path, caplog, pts, kept):
     assert caplog.text.count("missing or not rising") == int(None in pts or sorted(set(pts)) != pts)
 
 
-@pytest.mark.parametrize(("width", "height", "space"), [(1280, 720, "bt709"), (640, 360, "smpte170m")])
-def test_what_is_in_the_file(tmp_path, ffprobe, width, height, space):
-    path = write(tmp_path / "out.mp4", [0, 512, 1024], width=width, height=height)
+@pytest.mark.parametrize(("matrix", "name"), [(1, "bt709"), (6, "smpte170m"), (5, "bt470bg"), (9, "bt2020nc")])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_what_is_in_the_file(tmp_path, ffprobe, matrix, name, full_range):
+    path = write(tmp_path / "out.mp4", [0, 512, 1024], colours=colours(matrix, full_range))
     stream = ffprobe.ask(path, "-show_streams")["streams"][0]
-    assert (stream["codec_name"], stream["pix_fmt"]) == ("h264", "yuv420p")
-    assert (stream["width"], stream["height"]) == (width, height)
-    assert (stream["color_space"], stream["color_range"]) == (space, "tv")
-    assert stream["color_primaries"] == stream["color_transfer"] == space
+    assert (stream["codec_name"], stream["pix_fmt"]) == ("h264", "yuvj420p" if full_range else "yuv420p")
+    assert (stream["width"], stream["height"]) == (WIDTH, HEIGHT)
+    assert (stream["color_space"], stream["color_range"]) == (name, "pc" if full_range else "tv")
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")  # faststart
     with VideoFile(path) as video:
+        assert video.colours == colours(matrix, full_range)
         for index, frame in enumerate(video):
-            assert np.abs(frame.picture.rgb().astype(int) - picture(index, width, height)).mean() < 2
+            assert np.abs(frame.picture.rgb().astype(int) - picture(index)).mean() < 2
 
 
 # --- sound
@@ -141,10 +155,11 @@ def copy(source, destination):
             time_base=info.time_base,
             frame_rate=info.average_frame_rate,
             audio_from=source,
+            colours=video.colours,
         ) as writer:
             pts = []
             for frame in video:
-                writer.write(frame.picture.rgb(), frame.pts)
+                writer.write(frame.picture.yuv(), frame.pts)
                 pts.append(frame.pts)
     return pts
 
@@ -236,8 +251,10 @@ def test_real_sound(shared_videos, tmp_path, ffprobe):
 
 def test_an_error_leaves_nothing(tmp_path):
     def fail():
-        with VideoWriter(tmp_path / "out.mp4", width=64, height=48, time_base=Fraction(1, 25)) as writer:
-            writer.write(picture(0), 0)
+        with VideoWriter(
+            tmp_path / "out.mp4", width=64, height=48, time_base=Fraction(1, 25), colours=colours()
+        ) as writer:
+            writer.write(yuv(0), 0)
             assert [path.name for path in tmp_path.iterdir()] == ["out.mp4.part"]
             raise RuntimeError("mine")
 
@@ -257,17 +274,17 @@ def test_an_error_keeps_what_was_there(tmp_path):
 
 def test_no_such_folder(tmp_path):
     with pytest.raises(OutputError) as caught:
-        VideoWriter(tmp_path / "no" / "out.mp4", width=64, height=48, time_base=Fraction(1, 25))
+        VideoWriter(tmp_path / "no" / "out.mp4", width=64, height=48, time_base=Fraction(1, 25), colours=SD)
     assert "\n" not in str(caught.value)
     assert "cannot be written" in str(caught.value)
 
 
 def test_wrong_shapes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="even"):
-        VideoWriter(tmp_path / "out.mp4", width=63, height=48, time_base=Fraction(1, 25))
+        VideoWriter(tmp_path / "out.mp4", width=63, height=48, time_base=Fraction(1, 25), colours=SD)
     with (
-        pytest.raises(ValueError, match="uint8"),
-        VideoWriter(tmp_path / "out.mp4", width=64, height=48, time_base=Fraction(1, 25)) as writer,
+        pytest.raises(ValueError, match="64x48"),
+        VideoWriter(tmp_path / "out.mp4", width=64, height=48, time_base=Fraction(1, 25), colours=SD) as writer,
     ):
-        writer.write(picture(0, 66, 48), 0)
+        writer.write(yuv(0, 66, 48), 0)
     assert list(tmp_path.iterdir()) == []

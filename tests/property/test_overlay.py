@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vidfer.output.canvas import RgbCanvas
 from vidfer.output.labels import Measures, panel_sizes
 from vidfer.output.layout import Layout, Place
 from vidfer.output.overlay import COLOURS, Overlay, OverlayFace, draw
@@ -84,7 +85,7 @@ def test_any_crowd_can_be_drawn_with_labels_inside_the_picture(size: tuple[int, 
     width, height = size
     faces = crowd(width, height, count, seed)
     image = grey(width, height)
-    Overlay(width, height).draw(image, faces)
+    Overlay(width, height).draw(RgbCanvas(image), faces)
     assert (image != 90).any() or all(one.status == PREDICTED for one in faces)
     labels = placed(faces, width, height)
     assert (labels[:, :2] >= 0).all()
@@ -128,6 +129,19 @@ def test_label_stays_on_its_side_while_the_face_trembles() -> None:
         x0, y0, *_ = placed([one], 1280, 720, layout)[0] - np.array([box[0], box[1], 0, 0])
         sides.add((bool(x0 > 50), bool(y0 < 0)))
     assert len(sides) == 1
+
+
+@quick
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
+def test_labels_that_stay_are_where_a_full_search_puts_them(seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    gap = Measures.of(640, 360).gap
+    quick, full = Layout(640, 360, gap), Layout(640, 360, gap)
+    full._still_free = lambda *_: None  # type: ignore[method-assign]
+    faces = crowd(640, 360, count, seed)
+    for _ in range(5):
+        moved = [face(f.face_id, tuple(np.add(f.box_px, random.uniform(-3, 3, 4)))) for f in faces]
+        assert (placed(moved, 640, 360, quick) == placed(moved, 640, 360, full)).all()
 
 
 def test_predicted_face_is_dashed_and_has_no_label() -> None:
@@ -201,10 +215,10 @@ def test_disc_shows_valence_to_the_right_and_arousal_up(valence: float, arousal:
 
 def test_speed() -> None:
     faces = [face(1, (300, 170, 480, 390), points=68), face(2, (800, 80, 980, 320), "contempt", points=68)]
-    overlay, image = Overlay(1280, 720), grey(1280, 720)
+    overlay, canvas = Overlay(1280, 720), RgbCanvas(grey(1280, 720))
     times = []
     for _ in range(30):
         start = time.process_time()
-        overlay.draw(image, faces)
+        overlay.draw(canvas, faces)
         times.append(time.process_time() - start)
     assert np.median(times) < 4e-3, "two faces with landmarks take about one millisecond"

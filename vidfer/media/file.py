@@ -17,7 +17,7 @@ from vidfer.errors import InputError
 from vidfer.media.clock import Clock
 from vidfer.media.picture import Layout, VideoPicture, sane_aspect_ratio
 from vidfer.media.timecode import Sampler, Sampling
-from vidfer.types import Frame
+from vidfer.types import ColourSpace, Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +147,11 @@ class VideoFile:
     def info(self) -> SourceInfo:
         """What the file says about itself; `variable_frame_rate` from the frames given out so far."""
         return replace(self._info, variable_frame_rate=self._clock.is_variable)
+
+    @property
+    def colours(self) -> ColourSpace:
+        """What the numbers of `VideoPicture.yuv()` mean."""
+        return self._layout.colours
 
     @property
     def truncated(self) -> bool:

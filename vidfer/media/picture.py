@@ -17,15 +17,13 @@ import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from vidfer.types import U8
+from vidfer.media.planes import SWSCALE_MATRIX, YuvPicture, colours_of, matrix_of
+from vidfer.types import U8, ColourSpace
 
 _SWSCALE_FROM_RATIO = 4
 _GRAY_WORK_PX = 256  # the luma is thinned to about this width before it is averaged: 0.04 ms, not 0.23, at 720p
 _LUMA_FIRST = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"})
 
-# AVCOL_SPC_* that say which matrix was used, to the number that swscale wants.
-_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-_BT601, _BT709 = 5, 1
 _WIDEST_PIXEL = 8
 
 
@@ -78,6 +76,7 @@ class Layout:
         scaled_width, scaled_height: Size before the turn, with square pixels; may be odd.
         turn: What puts it upright.
         width, height: Size of the upright picture; even.
+        colours: Of its first frame, for writing the pictures again.
     """
 
     scaled_width: int
@@ -85,6 +84,7 @@ class Layout:
     turn: Turn
     width: int
     height: int
+    colours: ColourSpace
     # Reformatters keep their tables, which take longer to make than a small picture, but must not be used by two
     # threads at once: each conversion takes one out and puts it back (deque does that atomically).
     _idle: dict[tuple[int, int, str], deque[VideoReformatter]] = field(default_factory=dict, compare=False, repr=False)
@@ -101,7 +101,12 @@ class Layout:
         width, height = max(2, width), max(2, height)
         turn = Turn.of_frame(frame)
         upright_width, upright_height = turn.size(width, height)
-        return cls(width, height, turn, upright_width // 2 * 2, upright_height // 2 * 2)
+        return cls(width, height, turn, upright_width // 2 * 2, upright_height // 2 * 2, colours_of(frame))
+
+    @property
+    def turns(self) -> bool:
+        """Whether the stored pictures are turned at all."""
+        return self.turn != Turn()
 
     def convert(self, frame: av.VideoFrame, width: int, height: int, pixels: str) -> U8:
         """A stored frame as an array of this size in this pixel format (`rgb24`, `gray`), not yet turned."""
@@ -113,18 +118,12 @@ class Layout:
         yuv = not frame.format.is_rgb
         converted = reformatter.reformat(
             frame, width, height, pixels,
-            src_colorspace=_matrix_of(frame) if yuv else None,
+            src_colorspace=SWSCALE_MATRIX[matrix_of(frame)] if yuv else None,
             interpolation=Interpolation.AREA,
             threads=1,
         )  # fmt: skip
         idle.append(reformatter)
         return cast(U8, converted.to_ndarray())
-
-
-def _matrix_of(frame: av.VideoFrame) -> int:
-    """The colour matrix of a YUV frame; where it does not say, by size, as players guess."""
-    guess = _BT709 if frame.height > 576 or frame.width > 1024 else _BT601
-    return _MATRIX.get(int(frame.colorspace), guess)
 
 
 def sane_aspect_ratio(ratio: Fraction | None) -> Fraction:
@@ -213,6 +212,10 @@ class VideoPicture:
         layout = self._layout
         full = layout.turn.apply(layout.convert(self._frame, layout.scaled_width, layout.scaled_height, "rgb24"))
         return _read_only(_shrink(full[: self.height, : self.width], width, height))
+
+    def yuv(self) -> YuvPicture:
+        """The picture as 8-bit YUV 4:2:0 in the colours of its source, for an encoder."""
+        return YuvPicture.of_frame(self._frame, self._layout)
 
     def gray(self, width: int, height: int) -> U8:
         """Luma (in the range the video has) as uint8[height,width]; cheap, for cut detection."""

@@ -8,9 +8,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from vidfer.output.canvas import Canvas, Colour, painted
 from vidfer.output.layout import Place
-from vidfer.output.sprites import Colour, Sprite, placed, ring_mask, rounded_mask, text_mask
-from vidfer.types import EMOTIONS, F32, U8
+from vidfer.output.sprites import Sprite, placed, ring_mask, rounded_mask, text_mask
+from vidfer.types import EMOTIONS, F32, U8, ColourSpace
 
 # Told apart on skin, on dark and on bright; also by most people who see colours differently, together with the text.
 COLOURS: dict[str, Colour] = {
@@ -72,17 +73,18 @@ class OverlayFace:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Sizes in px for a picture; a line of text is readable from 176x144 on."""
+    """Sizes in px for a picture, readable from 176x144 on, and how its colours are written."""
 
     text: int  # height of a capital letter
     line: int
     pad: int
     bar: int
     gap: int
+    colours: ColourSpace | None
 
     @classmethod
-    def of(cls, width: int, height: int) -> Measures:
-        """For a picture of a size."""
+    def of(cls, width: int, height: int, colours: ColourSpace | None = None) -> Measures:
+        """For pictures of a size, in RGB unless told otherwise."""
         short = min(width, height)
         text = max(6, round(3 + short * 0.0105))
         return cls(
@@ -91,7 +93,12 @@ class Measures:
             pad=max(2, round(text * 0.5)),
             bar=max(1, round(text * 0.2)),
             gap=max(2, round(text * 0.4)),
+            colours=colours,
         )
+
+    def paint(self, colour: Colour) -> Colour:
+        """An RGB colour in the numbers of the pictures."""
+        return painted(colour, self.colours)
 
     @property
     def panel_height(self) -> int:
@@ -150,7 +157,7 @@ def _panel(face_id: str, label: str, percent: str, bar: bool, disc: bool, colour
     bar_at = (name_x, bar_y, percent_right - name_x) if label else (m.pad, bar_y, chip - 2 * m.pad)
     if disc:
         layers += _disc_layers(width, height, body_right, m)
-    return _Panel(Sprite.of(layers), percent_right, bar_at, body_right)
+    return _Panel(Sprite.of([(m.paint(hue), mask) for hue, mask in layers]), percent_right, bar_at, body_right)
 
 
 def _disc_layers(width: int, height: int, x: int, m: Measures) -> list[tuple[Colour, F32]]:
@@ -173,33 +180,40 @@ def _disc_radius(height: int, m: Measures) -> float:
 
 
 @lru_cache(maxsize=256)
-def _bar(width: int, filled: int, height: int, colour: Colour) -> Sprite:
-    track = rounded_mask(width, height, height / 2)
+def _bar(width: int, filled: int, colour: Colour, m: Measures) -> Sprite:
+    track = rounded_mask(width, m.bar, m.bar / 2)
     level = np.where(np.arange(width)[None, :] < filled, track, 0).astype(np.float32)
-    return Sprite.of([(_GREY, track * 0.35), (colour, level)])
+    return Sprite.of([(m.paint(_GREY), track * 0.35), (m.paint(colour), level)])
 
 
 @lru_cache(maxsize=256)
-def _text(text: str, capital_px: int, colour: Colour) -> Sprite:
-    return Sprite.of([(colour, text_mask(text, capital_px))])
+def text_sprite(text: str, colour: Colour, m: Measures) -> Sprite:
+    """A line of text."""
+    return Sprite.of([(m.paint(colour), text_mask(text, m.text))])
 
 
-def draw_label(image: U8, face: OverlayFace, place: Place, m: Measures) -> None:
-    """Draw a label at its place, in place."""
-    label, percent, bar, disc = _texts(face, place.size)
+def draw_label(canvas: Canvas, face: OverlayFace, place: Place, m: Measures) -> None:
+    """Draw a label at its place."""
+    width, height = panel_sizes(face, m)[place.size]
+    for image, x, y in canvas.part(place.x, place.y, place.x + width, place.y + height):
+        _draw_label(image, face, place.size, place.x - x, place.y - y, m)
+
+
+def _draw_label(image: U8, face: OverlayFace, size: int, left: int, top: int, m: Measures) -> None:
+    label, percent, bar, disc = _texts(face, size)
     panel = _panel(str(face.face_id), label, percent, bar, disc, face.colour, m)
-    panel.sprite.paste(image, place.x, place.y)
+    panel.sprite.paste(image, left, top)
     confidence = face.confidence
     if confidence is not None:
         x, y, width = panel.bar
         colour = face.colour if label else _INK
-        _bar(width, round(width * confidence), m.bar, colour).paste(image, place.x + x, place.y + y)
+        _bar(width, round(width * confidence), colour, m).paste(image, left + x, top + y)
         if percent:
             # "100%" would be wider than all others, and the network is never that sure.
-            text = _text(f"{min(99, round(confidence * 100))}%", m.text, _GREY)
-            text.paste(image, place.x + panel.percent_right - text.width, place.y + m.pad)
+            text = text_sprite(f"{min(99, round(confidence * 100))}%", _GREY, m)
+            text.paste(image, left + panel.percent_right - text.width, top + m.pad)
     if disc and face.valence is not None and face.arousal is not None:
-        _dot(image, face.valence, face.arousal, face.colour, place.x + panel.disc_x, place.y, panel.sprite.height, m)
+        _dot(image, face.valence, face.arousal, face.colour, left + panel.disc_x, top, panel.sprite.height, m)
 
 
 def _dot(image: U8, valence: float, arousal: float, colour: Colour, x: int, y: int, size: int, m: Measures) -> None:
@@ -211,5 +225,5 @@ def _dot(image: U8, valence: float, arousal: float, colour: Colour, x: int, y: i
     centre = (x + middle + valence / length * radius, y + middle - arousal / length * radius)
     cx, cy = (round(value * one) for value in centre)
     dot = max(1.3, m.text * 0.24)
-    cv2.circle(image, (cx, cy), round((dot + max(0.7, m.line * 0.5)) * one), PANEL, -1, cv2.LINE_AA, SHIFT)
-    cv2.circle(image, (cx, cy), round(dot * one), colour, -1, cv2.LINE_AA, SHIFT)
+    cv2.circle(image, (cx, cy), round((dot + max(0.7, m.line * 0.5)) * one), m.paint(PANEL), -1, cv2.LINE_AA, SHIFT)
+    cv2.circle(image, (cx, cy), round(dot * one), m.paint(colour), -1, cv2.LINE_AA, SHIFT)

@@ -6,15 +6,16 @@ Sizes follow the picture, from 176x144 to 4K. Where labels would lie on each oth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vidfer.output.canvas import Canvas, Colour, RgbCanvas
 from vidfer.output.labels import COLOURS, PANEL, SHIFT, WHITE, Measures, OverlayFace, draw_label, panel_sizes
 from vidfer.output.layout import Layout
-from vidfer.output.sprites import Colour
-from vidfer.types import PREDICTED, U8
+from vidfer.types import F32, PREDICTED, U8, ColourSpace
 
 __all__ = ["COLOURS", "Overlay", "OverlayFace", "draw"]
 
@@ -32,35 +33,52 @@ class Overlay:
     Args:
         width: Of the pictures in px.
         height: Of the pictures in px.
+        colours: Of the pictures; None for RGB.
     """
 
-    def __init__(self, width: int, height: int) -> None:
-        self._measures = Measures.of(width, height)
+    def __init__(self, width: int, height: int, colours: ColourSpace | None = None) -> None:
+        self._measures = Measures.of(width, height, colours)
         self._layout = Layout(width, height, self._measures.gap)
 
-    def draw(self, image: U8, faces: Sequence[OverlayFace]) -> None:
-        """Draw faces into an RGB picture uint8[H,W,3], in place."""
+    def draw(self, canvas: Canvas, faces: Sequence[OverlayFace]) -> None:
+        """Draw faces onto the next picture."""
         m = self._measures
         shown = [face for face in faces if face.status != PREDICTED]
         gone = [face for face in faces if face.status == PREDICTED]
-        for face in gone:
-            _dashed_box(image, face.box_px, m)
-        for face in shown:
-            _box(image, face, m)
-            if face.landmarks is not None:
-                _landmarks(image, face)
+        for face in gone + shown:
+            _draw_face(canvas, face, m)
         boxes = np.array([face.box_px for face in shown + gone], np.float32).reshape(-1, 4)
         sizes = [panel_sizes(face, m) for face in shown]
         places = self._layout.place([face.face_id for face in shown], boxes, sizes)
         for face, place in zip(shown, places, strict=True):
-            draw_label(image, face, place, m)
+            draw_label(canvas, face, place, m)
 
 
 def draw(image: U8, faces: Sequence[OverlayFace]) -> U8:
     """A copy of one RGB picture with faces drawn into it."""
     drawn = image.copy()
-    Overlay(image.shape[1], image.shape[0]).draw(drawn, faces)
+    Overlay(image.shape[1], image.shape[0]).draw(RgbCanvas(drawn), faces)
     return drawn
+
+
+def _draw_face(canvas: Canvas, face: OverlayFace, m: Measures) -> None:
+    """Its box, dashed where it is predicted only, and its landmarks."""
+    outer = np.array([face.box_px]).reshape(2, 2)
+    reach = m.line + 3.0
+    points = None if face.landmarks is None or face.status == PREDICTED else np.asarray(face.landmarks, np.float32)
+    radius = 0.0 if points is None else _dot_radius(face, len(points))
+    if points is not None:
+        outer = np.concatenate([outer, points])
+        reach = max(reach, radius + 2)
+    for image, x, y in canvas.part(*(outer.min(axis=0) - reach), *(outer.max(axis=0) + reach)):
+        x0, y0, x1, y1 = face.box_px
+        box = (x0 - x, y0 - y, x1 - x, y1 - y)
+        if face.status == PREDICTED:
+            _dashed_box(image, box, m)
+            continue
+        _box(image, box, face.colour, m)
+        if points is not None:
+            _landmarks(image, points - np.array((x, y), np.float32), radius, face.colour, m)
 
 
 def _outline(box: tuple[float, float, float, float], m: Measures) -> npt.NDArray[np.float64]:
@@ -76,11 +94,11 @@ def _fixed(points: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
     return np.round(points * (1 << SHIFT)).astype(np.int32)
 
 
-def _box(image: U8, face: OverlayFace, m: Measures) -> None:
-    points = [_fixed(_outline(face.box_px, m))]
+def _box(image: U8, box: tuple[float, float, float, float], colour: Colour, m: Measures) -> None:
+    points = [_fixed(_outline(box, m))]
     if m.line > 1:  # an edge on bright grounds; around a line of one pixel it would be all one sees
-        cv2.polylines(image, points, True, PANEL, m.line + 2, cv2.LINE_AA, SHIFT)
-    cv2.polylines(image, points, True, face.colour, m.line, cv2.LINE_AA, SHIFT)
+        cv2.polylines(image, points, True, m.paint(PANEL), m.line + 2, cv2.LINE_AA, SHIFT)
+    cv2.polylines(image, points, True, m.paint(colour), m.line, cv2.LINE_AA, SHIFT)
 
 
 def _dashed_box(image: U8, box: tuple[float, float, float, float], m: Measures) -> None:
@@ -92,27 +110,32 @@ def _dashed_box(image: U8, box: tuple[float, float, float, float], m: Measures) 
     at = np.arange(count)[:, None] * dash + np.linspace(0, dash * 0.45, 4)
     x, y = np.interp(at, length, outline[:, 0]), np.interp(at, length, outline[:, 1])
     dashes = list(_fixed(np.stack([x, y], axis=2)))
-    cv2.polylines(image, dashes, False, _GONE, m.line, cv2.LINE_AA, SHIFT)
+    cv2.polylines(image, dashes, False, m.paint(_GONE), m.line, cv2.LINE_AA, SHIFT)
 
 
-def _landmarks(image: U8, face: OverlayFace) -> None:
-    """Soft dots; numpy, since 478 circles of OpenCV take 1 ms."""
-    assert face.landmarks is not None
+def _dot_radius(face: OverlayFace, points: int) -> float:
     x0, _, x1, _ = face.box_px
-    crowd = (68 / max(len(face.landmarks), 1)) ** 0.5
-    radius = float(np.clip((x1 - x0) * 0.011 * crowd, 0.45, 6))
-    points = np.asarray(face.landmarks, np.float32)
+    return float(np.clip((x1 - x0) * 0.011 * (68 / max(points, 1)) ** 0.5, 0.45, 6))
+
+
+@lru_cache(maxsize=8)
+def _around(reach: int) -> F32:
+    """The pixels (y, x) around a dot, f32[2,P,1], from the rim inwards: where dots touch, the stronger is last."""
+    around = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).astype(np.float32)
+    return around[:, np.argsort(-np.hypot(*around), kind="stable")][:, :, None]
+
+
+def _landmarks(image: U8, points: F32, radius: float, colour: Colour, m: Measures) -> None:
+    """Soft dots; numpy, since 478 circles of OpenCV take 1 ms."""
     centre = np.floor(points + 0.5)
     offset = centre - points
-    reach = int(np.ceil(radius))
-    around = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).astype(np.float32)
-    # From the rim inwards: where dots touch, the stronger value is written last.
-    dy, dx = around[:, np.argsort(-np.hypot(*around), kind="stable")][:, :, None]
+    dy, dx = _around(int(np.ceil(radius)))
     opacity = np.clip(radius + 0.5 - np.hypot(dx + offset[:, 0], dy + offset[:, 1]), 0, 1)
     x, y = centre[:, 0] + dx, centre[:, 1] + dy
     inside = (opacity > 0) & (x >= 0) & (y >= 0) & (x < image.shape[1]) & (y < image.shape[0])
     at = (y[inside].astype(np.intp), x[inside].astype(np.intp))
     alpha = opacity[inside][:, None] * np.float32(_DOT_OPACITY)
-    colour = (np.array(face.colour, np.float32) + 2 * np.array(WHITE, np.float32)) / 3
+    red, green, blue = ((one + 2 * white) // 3 for one, white in zip(colour, WHITE, strict=True))
+    dot = np.array(m.paint((red, green, blue)), np.float32)
     below = image[at].astype(np.float32)
-    image[at] = (below + (colour - below) * alpha + 0.5).astype(np.uint8)
+    image[at] = (below + (dot - below) * alpha + 0.5).astype(np.uint8)

@@ -12,9 +12,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from vidfer.output.canvas import Colour
 from vidfer.types import F32, U8
-
-Colour = tuple[int, int, int]  # RGB
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAPITAL_PX = 21  # height of a capital letter of that font at scale 1
@@ -36,7 +35,7 @@ class Sprite:
 
     @classmethod
     def of(cls, layers: list[tuple[Colour, F32]]) -> Sprite:
-        """From layers of one colour, the lowest first; their opacities f32[H,W] are in [0, 1]."""
+        """From layers of one (painted) colour, the lowest first; their opacities f32[H,W] are in [0, 1]."""
         height, width = layers[0][1].shape
         colour = np.zeros((height, width, 3), np.float32)
         keep = np.ones((height, width, 1), np.float32)
@@ -58,7 +57,7 @@ class Sprite:
         return int(self.colour.shape[0])
 
     def paste(self, image: U8, x: int, y: int) -> None:
-        """Blend it into an RGB picture with its top left corner at (x, y); what lies outside is cut off."""
+        """Blend it into a picture with its top left corner at (x, y); what lies outside is cut off."""
         left, top = max(x, 0), max(y, 0)
         right, bottom = min(x + self.width, image.shape[1]), min(y + self.height, image.shape[0])
         if right <= left or bottom <= top:

@@ -1,19 +1,19 @@
 """The second pass over a file: decode it again, join the frames with their rows, draw, encode.
 
-    decode thread (RGB) --> bounded channel --> join on (frame, pts) --> draw --> encode (threads of its own)
+    decode thread (YUV 4:2:0) --> bounded channel --> join on (frame, pts) --> draw --> encode (threads of its own)
 
 It needs the table and the video only, no network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +21,13 @@ import pyarrow as pa
 from vidfer.errors import InputError, UsageError
 from vidfer.media.encode import VideoWriter
 from vidfer.media.file import VideoFile
+from vidfer.media.picture import VideoPicture
+from vidfer.media.planes import YuvPicture
+from vidfer.output.canvas import YuvCanvas
 from vidfer.output.overlay import Overlay, OverlayFace
 from vidfer.output.parquet import open_table, read_footer
 from vidfer.pipeline.queues import read_ahead
-from vidfer.types import DETECTED, EMOTIONS, FACE_STATUS, U8, Frame
+from vidfer.types import DETECTED, EMOTIONS, FACE_STATUS, Frame
 
 HOLD_S = 0.5  # so long the last boxes stay on frames that were not sampled
 _FRAMES_AHEAD = 4  # decoded RGB pictures: 25 MB each at 4K
@@ -74,7 +77,7 @@ def render(
         info = file.info
         if source.get("size") not in (None, info.size_bytes):
             raise _foreign(video, table, f"it was made from {source['size']} bytes, the video has {info.size_bytes}")
-        overlay = Overlay(info.width, info.height)
+        overlay = Overlay(info.width, info.height, file.colours)
         faces_of = _Join(rows, video, table)
         with (
             VideoWriter(
@@ -84,29 +87,24 @@ def render(
                 time_base=info.time_base,
                 frame_rate=info.average_frame_rate,
                 audio_from=video if info.has_audio else None,
-                fast=False,
+                colours=file.colours,
             ) as writer,
             read_ahead("render decode", _pictures(file), _FRAMES_AHEAD) as pictures,
         ):
-            for done, (frame, image) in enumerate(pictures, start=1):
-                writer.write(_drawn(overlay, image, faces_of.frame(frame)), frame.pts)
+            for done, (frame, picture) in enumerate(pictures, start=1):
+                faces = faces_of.frame(frame)
+                if faces:
+                    overlay.draw(YuvCanvas(picture.writable()), faces)
+                writer.write(picture, frame.pts)
                 if progress is not None:
                     progress(done, frame.time_s or 0.0)
             faces_of.finish()
 
 
-def _pictures(file: VideoFile) -> Iterator[tuple[Frame, U8]]:
-    """Frames with their RGB picture, converted here so that it happens in the decoding thread."""
+def _pictures(file: VideoFile) -> Iterator[tuple[Frame, YuvPicture]]:
+    """Frames with their pictures, put upright here so that it happens in the decoding thread."""
     for frame in file:
-        yield frame, frame.picture.rgb()
-
-
-def _drawn(overlay: Overlay, image: U8, faces: Sequence[OverlayFace]) -> U8:
-    if not faces:
-        return image
-    image = image.copy()
-    overlay.draw(image, faces)
-    return image
+        yield frame, cast(VideoPicture, frame.picture).yuv()
 
 
 class _Join:
