@@ -6,6 +6,7 @@ uint8. Shapes are checked on creation, with the shape in the message.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -86,6 +87,8 @@ class Frame:
         dropped_before: Frames of the source dropped (not skipped by sampling) since the previous one given out.
         corrupt: Decoded with damage.
         picture: The pixels.
+        bookmark: Says, as JSON, where reading stands after this frame, for a source that can go on from there; empty
+            for others. It takes some ms and the decoded picture: ask every few seconds, and while the frame is at hand.
     """
 
     source_id: str
@@ -97,6 +100,7 @@ class Frame:
     dropped_before: int = 0
     corrupt: bool = False
     picture: Picture = field(repr=False)
+    bookmark: Callable[[], dict[str, Any]] = field(default=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +59,23 @@ class Clock:
         self._last = ticks
         time_s = None if ticks is None else float(ticks * self._time_base)
         return Moment(pts, ticks, time_s, self._epoch)
+
+    @property
+    def last_s(self) -> float:
+        """The time of the last frame; 0 before there is one."""
+        return float((self._last or 0) * self._time_base)
+
+    def state(self) -> tuple[Any, ...]:
+        """All that it knows so far."""
+        return (
+            self._origin, self._last, self._last_pts, self._shortest, self._longest, self._epoch, self._guessing
+        )  # fmt: skip
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Go on from a state; fractions may be written as text."""
+        origin, last, self._last_pts, self._shortest, self._longest, self._epoch, self._guessing = state
+        self._origin = None if origin is None else Fraction(origin)
+        self._last = None if last is None else Fraction(last)
 
     @property
     def is_variable(self) -> bool:

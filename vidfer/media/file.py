@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
-from av.stream import Disposition
 
 from vidfer.errors import InputError
+from vidfer.media.bookmark import Place, luma_crc32
 from vidfer.media.clock import Clock
+from vidfer.media.ledger import FrameCounts, Ledger
 from vidfer.media.picture import Layout, VideoPicture, sane_aspect_ratio
+from vidfer.media.reading import Reading
 from vidfer.media.timecode import Sampler, Sampling
 from vidfer.types import ColourSpace, Frame
 
@@ -23,19 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from av.container import InputContainer
-    from av.packet import Packet
-    from av.video.stream import VideoStream
-
 _log = logging.getLogger(__name__)
 
-# Decoding runs beside inference: one thread takes the least CPU (ms: 720p H.264 1.41 against 1.63 with two threads,
-# HEVC 540p 2.12 against 2.25) and tells which packet failed. Above full HD decoding would be the bottleneck.
-_ONE_THREAD_UP_TO_PX = 1920 * 1088
-_MOST_THREADS = 4
 _END_TOLERANCE_S = 0.5
-# FFmpeg "plays" any text called .txt as text art.
-_TEXT_ART = frozenset({"adf", "bin", "idf", "tty", "xbin"})
 # AVI has no presentation stamps: what comes as pts is out of order (FFmpeg 8: 1 4 3 5 2), dts is the order of showing.
 _DTS_CONTAINERS = frozenset({"avi"})
 
@@ -74,36 +65,6 @@ class SourceInfo:
     has_audio: bool
 
 
-@dataclass(slots=True, kw_only=True)
-class FrameCounts:
-    """Where the frames went.
-
-    After the last one packets = decoded + undecodable + discarded, and decoded = analysed + not_sampled + dropped.
-
-    Attributes:
-        packets: Read from the file.
-        decoded: Frames that came out, corrupt ones included.
-        corrupt: Decoded with damage.
-        undecodable: Packets that gave no frame; known after the last frame.
-        discarded: Packets that the file itself says not to show (edit lists).
-        dropped: Decoded but lost on the way (live sources only).
-        not_sampled: Decoded but not asked for (sampling, start, end).
-    """
-
-    packets: int = 0
-    decoded: int = 0
-    corrupt: int = 0
-    undecodable: int = 0
-    discarded: int = 0
-    dropped: int = 0
-    not_sampled: int = 0
-
-    @property
-    def analysed(self) -> int:
-        """Frames given out."""
-        return self.decoded - self.not_sampled - self.dropped
-
-
 class VideoFile:
     """A video file, opened: iterate once for its frames, in order. A context manager; pictures outlive it.
 
@@ -111,37 +72,52 @@ class VideoFile:
         path: The file.
         stream: Which of its video streams, from 0; cover pictures are not videos.
         sampling: Which of its frames to give out. `Frame.index` counts all of them.
+        bookmark: Of a frame of this file (`Frame.bookmark`), read with the same sampling: go on with the one after it,
+            exactly as that reading would have done.
 
     Raises:
         InputError: It cannot be read or has no video that can be decoded.
     """
 
-    def __init__(self, path: Path | str, *, stream: int = 0, sampling: Sampling | None = None) -> None:
-        self.counts = FrameCounts()
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        stream: int = 0,
+        sampling: Sampling | None = None,
+        bookmark: dict[str, Any] | None = None,
+    ) -> None:
         self._path = Path(path)
-        self._sampling = sampling or Sampling()
-        self._stopping = False
-        self._finished = False
-        self._last_s = 0.0
-        self._first_error: str | None = None
-        self._container = _open(self._path)
+        self._ledger = Ledger()
+        self._reading = Reading(self._path, stream)
         try:
-            self._stream = _pick_stream(self._container, self._path, stream)
-            decoded = self._decode()
-            first = next(decoded, None)
-            if first is None:
+            frames = self._reading.frames(self._ledger)
+            opening = next(frames, None)
+            if opening is None:
                 raise InputError(
                     f"{path} has no frame that can be decoded: all of its {self.counts.packets} video packets failed "
-                    f"({self._first_error or 'no reason given'}); damaged or cut off: get it again from its source"
+                    f"({self._reading.first_error or 'no reason given'}); damaged or cut off: get it again from its "
+                    "source"
                 )
-            self._decoded = itertools.chain([first], decoded)
-            ratio = sane_aspect_ratio(self._stream.sample_aspect_ratio)
+            self._frames: Iterator[tuple[int, av.VideoFrame]] = itertools.chain([opening], frames)
+            first = opening[1]
+            ratio = sane_aspect_ratio(self._reading.video.sample_aspect_ratio)
             self._layout = Layout.of_frame(first, ratio)
             self._info = self._describe(first, ratio, stream)
             self._clock = Clock(self._info.time_base, self._info.average_frame_rate)
+            self._sampler = Sampler(sampling or Sampling(), self._info.time_base)
+            self._stopping = False
+            self._finished = False
+            if bookmark is not None:
+                self._go_on_from(bookmark)
         except BaseException:
-            self._container.close()
+            self._reading.close()
             raise
+
+    @property
+    def counts(self) -> FrameCounts:
+        """Where the frames went so far."""
+        return self._ledger.counts
 
     @property
     def info(self) -> SourceInfo:
@@ -159,7 +135,7 @@ class VideoFile:
         missing = self.counts.packets < self._info.frames_declared
         # AVI declares empty places for repeated frames too, but those don't shorten it.
         duration_s = self._info.duration_s
-        early = duration_s is None or self._last_s < duration_s - _END_TOLERANCE_S
+        early = duration_s is None or self._clock.last_s < duration_s - _END_TOLERANCE_S
         return self._finished and not self._stopping and missing and early
 
     def __enter__(self) -> VideoFile:
@@ -172,22 +148,22 @@ class VideoFile:
 
     def close(self) -> None:
         """Close the file; pictures given out stay usable."""
-        self._container.close()
+        self._reading.close()
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames that were asked for, in the order of showing."""
-        sampler = Sampler(self._sampling, self._info.time_base)
+        counts, sampler = self.counts, self._sampler
         use_dts = self._info.container in _DTS_CONTAINERS
-        for decoded in self._decoded:
-            index = self.counts.decoded
-            self.counts.decoded += 1
-            self.counts.corrupt += decoded.is_corrupt
+        for packet, decoded in self._frames:
+            index = counts.decoded
+            self._ledger.came(packet, decoded)
             moment = self._clock.moment(decoded.dts if use_dts else decoded.pts, decoded.duration)
-            self._last_s = moment.time_s or self._last_s
             # What the decoder still holds after the end is taken out and counted, so that the accounting adds up.
-            self._stopping = self._stopping or sampler.is_past(index, moment.ticks)
+            if not self._stopping and sampler.is_past(index, moment.ticks):
+                self._stopping = True
+                self._reading.stop_after(packet)
             if self._stopping or not sampler.takes(index, moment.ticks):
-                self.counts.not_sampled += 1
+                counts.not_sampled += 1
                 continue
             yield Frame(
                 source_id=self._info.name,
@@ -197,41 +173,40 @@ class VideoFile:
                 time_s=moment.time_s,
                 corrupt=decoded.is_corrupt,
                 picture=VideoPicture(decoded, self._layout),
+                bookmark=Place(
+                    decoded,
+                    packet,
+                    restart=self._ledger.restart(packet),
+                    ledger=self._ledger.snapshot(),
+                    clock=self._clock.state(),
+                    step=sampler.step,
+                ),
             )
         self._finish()
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
-        for packet in self._packets():
-            try:
-                frames = self._stream.decode(packet)
-            except av.FFmpegError as error:
-                if self._first_error is None:
-                    self._first_error = str(error.strerror)
-                    _log.warning("%s: packet %d: %s", self._path, self.counts.packets - 1, error.strerror)
+    def _go_on_from(self, bookmark: dict[str, Any]) -> None:
+        """Take up reading after the frame of a bookmark, at the latest key frame that gives the same frames."""
+        for start in dict.fromkeys((bookmark["restart"], 0)):
+            self._reading.close()
+            self._reading = Reading(self._path, self._info.stream)
+            self._ledger = Ledger(bookmark["ledger"])
+            if start and not self._ledger.is_clean:  # a decoder that met damage is not as one that did not
                 continue
-            yield from frames
-
-    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
-        """The packets of the stream, then None, which makes the decoder give out what it still holds."""
-        packets = self._container.demux(self._stream)
-        while not self._stopping:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError as error:
-                _log.warning("%s: reading ends after %d packets: %s", self._path, self.counts.packets, error.strerror)
-                break
-            if packet is None:
-                break
-            if packet.size == 0 and packet.dts is None:  # PyAV's own sign for the end of the stream
+            self._frames = self._reading.frames(self._ledger, start)
+            found = next((frame for packet, frame in self._frames if packet == bookmark["packet"]), None)
+            if found is None or found.pts != bookmark["pts"]:
                 continue
-            self.counts.packets += 1
-            self.counts.discarded += packet.is_discard
-            yield packet
-        yield None
+            # From the start nothing can be missing. What a decoder makes up in place of damage, which not every decoder
+            # notices (VP8 does not), may differ from time to time.
+            if start == 0 or luma_crc32(found) == bookmark["crc32"]:
+                self._clock.restore(bookmark["clock"])
+                self._sampler.step = bookmark["sampler"]
+                return
+        raise InputError(f"{self._path} is not the file that the bookmark was made in: begin anew")
 
     def _finish(self) -> None:
         counts = self.counts
-        counts.undecodable = max(0, counts.packets - counts.decoded - counts.discarded)
+        self._ledger.close()
         self._finished = True
         if counts.undecodable or counts.corrupt:
             damage = (counts.undecodable, counts.corrupt)
@@ -241,7 +216,7 @@ class VideoFile:
             _log.warning("%s is cut off: %d of the %d frames it declares are there", self._path, *there)
 
     def _describe(self, first: av.VideoFrame, ratio: Fraction, stream: int) -> SourceInfo:
-        video, container, layout = self._stream, self._container, self._layout
+        video, container, layout = self._reading.video, self._reading.container, self._layout
         time_base = Fraction(video.time_base or Fraction(1, av.time_base))
         duration_s = float(video.duration * time_base) if video.duration else (container.duration or 0) / av.time_base
         return SourceInfo(
@@ -264,42 +239,3 @@ class VideoFile:
             stream=stream,
             has_audio=bool(container.streams.audio),
         )
-
-
-def _open(path: Path) -> InputContainer:
-    """Open a container, or say in one line why that is not possible."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the spelling and the folder")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a video file: name a file in it")
-    try:
-        if path.stat().st_size == 0:
-            raise InputError(f"{path} is empty (0 bytes): get it again from its source")
-        # An absolute path, since "a:b.mp4" would be taken for a protocol.
-        container = av.open(str(path.absolute()), metadata_errors="ignore")
-        if container.format.name in _TEXT_ART:
-            container.close()
-            raise InputError(f"{path} is text: give a video file")
-        return container
-    except av.InvalidDataError as error:
-        raise InputError(f"{path} cannot be read: it is no video or cut off; check it with `ffprobe`") from error
-    except (OSError, av.FFmpegError) as error:
-        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from error
-
-
-def _pick_stream(container: InputContainer, path: Path, stream: int) -> VideoStream:
-    """The N-th video stream, ready to decode; attached pictures (album covers) are not videos."""
-    videos = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
-    if not videos:
-        kinds = ", ".join(sorted({other.type for other in container.streams if other.type != "video"})) or "nothing"
-        raise InputError(f"{path} has no video stream, only {kinds}: give a file with a picture")
-    if not 0 <= stream < len(videos):
-        allowed = "0" if len(videos) == 1 else f"0 to {len(videos) - 1}"
-        raise InputError(f"{path} has {len(videos)} video stream(s), got stream {stream}: allowed is {allowed}")
-    video, context = videos[stream], videos[stream].codec_context
-    if context is None:
-        raise InputError(f"{path}: no decoder for video stream {stream}: convert the file to H.264 first")
-    threads = 1 if video.width * video.height <= _ONE_THREAD_UP_TO_PX else min(_MOST_THREADS, os.cpu_count() or 1)
-    context.thread_count = threads
-    context.thread_type = "NONE" if threads == 1 else "FRAME"
-    return video

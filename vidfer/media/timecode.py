@@ -92,14 +92,18 @@ class Sampling:
 
 
 class Sampler:
-    """Applies a `Sampling` to the frames of one video, in order."""
+    """Applies a `Sampling` to the frames of one video, in order.
+
+    Attributes:
+        step: The last k of the k/fps that gave a frame, -1 before the first: all that it keeps in mind.
+    """
 
     def __init__(self, sampling: Sampling, tick: Fraction) -> None:
         """Args: the sampling, and the tick of the stream's clock in seconds."""
         self._sampling = sampling
         self._tick = tick
         self._rate = None if sampling.fps is None else Fraction(str(sampling.fps))
-        self._step = -1
+        self.step = -1
 
     def is_past(self, index: int, ticks: Fraction | None) -> bool:
         """Whether this frame, and so every later one, comes after the end."""
@@ -117,8 +121,8 @@ class Sampler:
         taken = stride is None or index % stride == 0
         if self._rate is not None and time is not None:
             step = math.floor(time * self._rate)
-            taken = step > self._step
-            self._step = max(step, self._step)
+            taken = step > self.step
+            self.step = max(step, self.step)
         return taken and (start is None or start.is_reached(index, time))
 
     def _time(self, ticks: Fraction | None) -> Fraction | None:

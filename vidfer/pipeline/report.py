@@ -17,7 +17,8 @@ import numpy as np
 
 import vidfer
 from vidfer.media.codecs import decoder_version
-from vidfer.media.file import FrameCounts, SourceInfo
+from vidfer.media.file import SourceInfo
+from vidfer.media.ledger import FrameCounts
 from vidfer.pipeline.options import ProcessOptions, config_hash
 from vidfer.schema import SCHEMA_VERSION
 from vidfer.smooth import Smoothing
