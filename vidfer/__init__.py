@@ -83,6 +83,6 @@ def process(
     known = [field.name for field in fields(ProcessOptions)]
     if unknown := [name for name in options if name not in known]:
         raise UsageError(f"unknown option {', '.join(unknown)}: known are {', '.join(known)}")
-    if "output_dir" in options:
-        options["output_dir"] = Path(options["output_dir"])
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"path is {path!r}: give the name of a video file")
     return process_file(Path(path), ProcessOptions(**options), progress=progress)

@@ -94,7 +94,7 @@ assert not heavy, heavy
         (["process", "a.mp4", "--smooth", "much"], "'much' is not one of 'off', 'light', 'medium', 'strong'"),
         (["process", "a.mp4", "--landmarks", "5"], "'5' is not one of '68', '478', 'none'"),
         (["process", "a.mp4", "--device", "tpu"], "'tpu' is not one of 'auto', 'cpu', 'cuda'"),
-        (["process", "a.mp4", "--detect-every", "often"], "--detect-every: got 'often', allowed are auto"),
+        (["process", "a.mp4", "--detect-every", "often"], "detect_every is 'often': give a whole number or auto"),
         (["process", "a.mp4", "--detect-every", "0"], "detect_every"),
         (["process", "a.mp4", "--fps", "fast"], "'fast' is not a valid float"),
         (["process", "a.mp4", "--fps", "-1"], "fps must be a number above 0"),
@@ -134,7 +134,7 @@ def test_options_reach_the_pipeline(process_many, tmp_path):
     assert list(inputs) == [Path("a.mp4"), Path("b.mp4")]
     assert progress is None
     assert options.output_dir == tmp_path
-    wanted = dict(overwrite=True, render=False, landmarks=None, start="1:30", end="120f", fps=5.0, stride=None)
+    wanted = dict(overwrite=True, render=False, landmarks=None, start="90", end="120f", fps=5.0, stride=None)
     wanted |= dict(stream=1, detect_every=3, smooth="strong", device="cpu")
     assert {name: getattr(options, name) for name in wanted} == wanted
 

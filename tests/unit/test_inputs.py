@@ -14,13 +14,19 @@ def touch(folder, *names):
         (folder / name).touch()
 
 
+def found(inputs):
+    videos, failed = find_videos(inputs)
+    assert failed == []
+    return videos
+
+
 def test_files_are_taken_as_given(tmp_path):
     touch(tmp_path, "b.mp4", "a.xyz")
-    assert find_videos([tmp_path / "b.mp4", str(tmp_path / "a.xyz")]) == [tmp_path / "b.mp4", tmp_path / "a.xyz"]
+    assert found([tmp_path / "b.mp4", str(tmp_path / "a.xyz")]) == [tmp_path / "b.mp4", tmp_path / "a.xyz"]
 
 
 def test_a_missing_file_is_left_to_whoever_opens_it(tmp_path):
-    assert find_videos([tmp_path / "no.mp4"]) == [tmp_path / "no.mp4"]
+    assert found([tmp_path / "no.mp4"]) == [tmp_path / "no.mp4"]
 
 
 def test_folders_are_searched_to_the_bottom_in_order(tmp_path):
@@ -28,7 +34,7 @@ def test_folders_are_searched_to_the_bottom_in_order(tmp_path):
         tmp_path, "b.MP4", "a.mkv", "deep/er/c.webm", "notes.txt", ".hidden.mp4", ".b.vidfer/x.mp4", "b.annotated.mp4"
     )
     (tmp_path / "folder.mp4").mkdir()
-    assert [path.relative_to(tmp_path).as_posix() for path in find_videos([tmp_path])] == [
+    assert [path.relative_to(tmp_path).as_posix() for path in found([tmp_path])] == [
         "a.mkv",
         "b.MP4",
         "deep/er/c.webm",
@@ -37,21 +43,24 @@ def test_folders_are_searched_to_the_bottom_in_order(tmp_path):
 
 def test_nothing_comes_twice(tmp_path):
     touch(tmp_path, "a.mp4", "b.mp4")
-    assert find_videos([tmp_path / "b.mp4", tmp_path, tmp_path / "." / "a.mp4"]) == [
+    assert found([tmp_path / "b.mp4", tmp_path, tmp_path / "." / "a.mp4"]) == [
         tmp_path / "b.mp4",
         tmp_path / "a.mp4",
     ]
 
 
 @pytest.mark.parametrize("names", [[], ["notes.txt", "picture.jpg"], ["only.annotated.mp4"]])
-def test_a_folder_without_videos(tmp_path, names):
-    touch(tmp_path, *names)
-    with pytest.raises(InputError) as caught:
-        find_videos([tmp_path])
-    message = str(caught.value)
-    assert str(tmp_path) in message
-    assert all(suffix in message for suffix in VIDEO_SUFFIXES)
-    assert "\n" not in message
+def test_a_folder_without_videos_fails_and_the_others_do_not(tmp_path, names):
+    touch(tmp_path, "good/a.mp4", "b.mp4")
+    (tmp_path / "bad").mkdir()
+    touch(tmp_path / "bad", *names)
+    videos, failed = find_videos([tmp_path / "bad", tmp_path / "good", tmp_path / "b.mp4"])
+    assert videos == [tmp_path / "good" / "a.mp4", tmp_path / "b.mp4"]
+    ((path, error),) = failed
+    assert path == tmp_path / "bad"
+    assert str(path) in str(error)
+    assert all(suffix in str(error) for suffix in VIDEO_SUFFIXES)
+    assert "\n" not in str(error)
 
 
 def test_fingerprint(tmp_path):

@@ -12,7 +12,7 @@ import click
 import typer
 
 from vidfer.cli.progress import ProgressLine, is_live, logs_shown
-from vidfer.errors import UsageError, VidferError
+from vidfer.errors import VidferError
 
 if TYPE_CHECKING:
     from vidfer.pipeline.options import ProcessOptions
@@ -100,13 +100,13 @@ def process(
         output_dir=output,
         overwrite=overwrite,
         render=not no_render,
-        landmarks=None if landmarks == "none" else int(landmarks),
+        landmarks=landmarks,  # type: ignore[arg-type]
         start=start,
         end=end,
         fps=fps,
         stride=stride,
         stream=stream,
-        detect_every=_detect_every(detect_every),
+        detect_every=detect_every,  # type: ignore[arg-type]  # "auto" and "3": read there
         smooth=smooth,
         device=device,
     )
@@ -121,15 +121,6 @@ def process(
     for _, error in failed:
         print("vidfer: error:", " ".join(str(error).split()), file=sys.stderr)
     raise typer.Exit(exit_code(len(done), [error for _, error in failed]))
-
-
-def _detect_every(text: str) -> int | None:
-    if text == "auto":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"--detect-every: got {text!r}, allowed are auto and whole numbers from 1") from None
 
 
 def _process(

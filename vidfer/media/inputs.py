@@ -18,20 +18,26 @@ VIDEO_SUFFIXES = (
 _OWN_SUFFIX = ".annotated.mp4"
 
 
-def find_videos(inputs: Iterable[Path | str]) -> list[Path]:
+def find_videos(inputs: Iterable[Path | str]) -> tuple[list[Path], list[tuple[Path, InputError]]]:
     """The videos that files and folders stand for, each once: files as given, folders searched to the bottom, sorted.
 
     A file counts whatever its name, even if it is missing: opening it says why it cannot be read. In folders the suffix
     decides; hidden files and folders and vidfer's own annotated videos are left out.
 
-    Raises:
-        InputError: A folder holds no video.
+    Returns:
+        The videos, and the folders without any, each with the error that says so.
     """
     found: dict[Path, Path] = {}
+    failed: list[tuple[Path, InputError]] = []
     for path in map(Path, inputs):
-        for video in _videos_in(path) if path.is_dir() else [path]:
+        try:
+            videos = _videos_in(path) if path.is_dir() else [path]
+        except InputError as error:
+            failed.append((path, error))
+            continue
+        for video in videos:
             found.setdefault(video.resolve(), video)
-    return list(found.values())
+    return list(found.values()), failed
 
 
 def sha256_of(path: Path | str) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import numbers
+import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vidfer.errors import UsageError
-from vidfer.media.timecode import Sampling, parse_timecode
+from vidfer.media.timecode import Sampling, Timecode, parse_timecode
 from vidfer.smooth import PRESETS
 from vidfer.vision.session import DEVICES
 
@@ -22,13 +27,15 @@ _NOT_IN_THE_TABLE = ("output_dir", "overwrite", "render", "device")
 class ProcessOptions:
     """Options of a run.
 
+    Values may also be written as on the command line ("auto", "none", "68"); equal meanings become equal values.
+
     Attributes:
         output_dir: Where results go; made if missing.
         overwrite: Replace existing results that were made with other options.
         render: Make the annotated video.
         landmarks: Points per face in the table: 68 (iBUG), 478 (mesh, with depth) or None.
-        start: First moment to analyse, a timecode (`90`, `1:30`, `00:01:30.5`, `120f`).
-        end: Moment to stop before, a timecode.
+        start: First moment to analyse, seconds or a timecode (`90`, `1:30`, `00:01:30.5`, `120f`).
+        end: Moment to stop before, likewise.
         fps: Analyse so many frames per second of video.
         stride: Analyse every so-manieth frame; not together with `fps`.
         stream: Which video stream of the file.
@@ -54,6 +61,8 @@ class ProcessOptions:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        for name, read in _READ.items():
+            object.__setattr__(self, name, read(name, getattr(self, name)))
         _one_of("landmarks", self.landmarks, LANDMARKS)
         _one_of("smooth", self.smooth, PRESETS)
         _one_of("device", self.device, DEVICES)
@@ -61,8 +70,6 @@ class ProcessOptions:
             raise UsageError(f"detect_every is {self.detect_every}: give a number of frames from 1, or auto")
         if self.stream < 0:
             raise UsageError(f"stream is {self.stream}: give 0 for the first video stream, 1 for the second, ...")
-        if self.fps is not None:
-            object.__setattr__(self, "fps", float(self.fps))  # 5 and 5.0 must not be different options
         self.sampling()
 
     def sampling(self) -> Sampling:
@@ -79,6 +86,86 @@ def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
         names = ", ".join("none" if choice is None else str(choice) for choice in allowed)
         raise UsageError(f"{name} is {value!r}: choose one of {names}")
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is {value!r}: give a word in quotes")
+    return value
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} is {value!r}: give True or False")
+    return value
+
+
+def _folder(name: str, value: Any) -> Path:
+    if not isinstance(value, (str, os.PathLike)):
+        raise UsageError(f"{name} is {value!r}: give a folder")
+    return Path(value)
+
+
+def _number(name: str, value: Any, what: str = "a number") -> Fraction:
+    """A number, or the text of one, exactly as it is written."""
+    is_number = isinstance(value, (str, numbers.Real)) and value is not True and value is not False
+    try:
+        return Fraction(str(value).strip() if is_number else "")
+    except (ValueError, ZeroDivisionError):  # the text of no number; infinite; NaN
+        raise UsageError(f"{name} is {value!r}: give {what}") from None
+
+
+def _whole(name: str, value: Any, absent: str | None = "None") -> int | None:
+    """A whole number; or None, or the word that stands for it, where the option can be left out."""
+    if absent is not None and (value is None or value == absent):
+        return None
+    what = "a whole number" + (f" or {absent}" if absent else "")
+    number = _number(name, value, what)
+    if number.denominator != 1:
+        raise UsageError(f"{name} is {value!r}: give {what}")
+    return int(number)
+
+
+def _rate(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(_number(name, value))  # 5 and 5.0 must not be different options
+    except OverflowError:
+        raise UsageError(f"{name} is {value!r}: give a number of frames per second") from None
+
+
+def _moment(name: str, value: Any) -> str | None:
+    """A timecode in its one canonical form, so that 90, "90.0" and "1:30" are the same option."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        time = parse_timecode(value)
+    else:
+        seconds = _number(name, value, "seconds, or a timecode such as 1:30")
+        if seconds < 0:
+            raise UsageError(f"{name} is {value!r}: give seconds from 0 on, or a timecode such as 1:30")
+        time = Timecode(seconds=seconds)
+    if time.seconds is None:
+        return str(time)
+    whole, nano = divmod(round(time.seconds * 10**9), 10**9)
+    return f"{whole}.{nano:09d}".rstrip("0").rstrip(".")
+
+
+_READ: dict[str, Callable[[str, Any], Any]] = {
+    "output_dir": _folder,
+    "overwrite": _yes_or_no,
+    "render": _yes_or_no,
+    "landmarks": partial(_whole, absent="none"),
+    "start": _moment,
+    "end": _moment,
+    "fps": _rate,
+    "stride": _whole,
+    "stream": partial(_whole, absent=None),
+    "detect_every": partial(_whole, absent="auto"),
+    "smooth": _text,
+    "device": _text,
+}
 
 
 def config_hash(deciding: dict[str, Any], models: dict[str, str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os.path
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,16 +91,51 @@ class Outputs:
         )
 
 
-def result_names(videos: Sequence[Path]) -> list[str]:
-    """Names of the results: no two alike. Same names keep their folders, then their suffixes."""
-    names = [video.stem for video in videos]
-    if len(set(names)) < len(names):
-        common = Path(os.path.commonpath([video.resolve().parent for video in videos]))
-        unique = {name for name in names if names.count(name) == 1}
-        relative = [video.resolve().relative_to(common) for video in videos]
-        folders = [n if n in unique else str(r.with_suffix("")) for n, r in zip(names, relative, strict=True)]
-        names = [n if folders.count(n) == 1 else str(r) for n, r in zip(folders, relative, strict=True)]
-    return names
+def result_names(videos: Sequence[Path], folder: Path = Path()) -> list[str]:
+    """Names of the results such that no two of them share a file, and none takes the place of a video.
+
+    Same names keep their folders, then their suffixes: `v.mp4` beside `v.mov`, and `v.mp4` beside `v.tracks.mp4`, whose
+    table would be called as the other's tracks.
+
+    Args:
+        videos: All of a run, each once.
+        folder: Where results go.
+    """
+    if not videos:
+        return []
+    resolved = [video.resolve() for video in videos]
+    common = Path(os.path.commonpath([path.parent for path in resolved]))
+    inputs = {_key(path) for path in resolved}
+    level = [0] * len(videos)
+    while True:
+        names = [_name(path.relative_to(common), at) for path, at in zip(resolved, level, strict=True)]
+        claims = [_claims(folder.resolve(), name) for name in names]
+        owners = Counter(itertools.chain(inputs, *claims))
+        meeting = [i for i, own in enumerate(claims) if any(owners[key] > 1 for key in own)]
+        if not meeting:
+            return names
+        # Where even the whole names meet (folders that differ in capitals only, say), they give way one by one.
+        for i in [i for i in meeting if level[i] < _WHOLE_NAME] or meeting[-1:]:
+            level[i] += 1
+
+
+_WHOLE_NAME = 2
+
+
+def _name(path: Path, level: int) -> str:
+    """What a video's results are called: its stem, with its folders, with its suffix, with a number."""
+    if level > _WHOLE_NAME:
+        return f"{path}.{level}"
+    return (path.stem, str(path.with_suffix("")), str(path))[level]
+
+
+def _claims(folder: Path, name: str) -> set[str]:
+    outputs = Outputs.of(folder, name)
+    return {_key(getattr(outputs, field.name)) for field in fields(outputs)}
+
+
+def _key(path: Path) -> str:
+    return str(path).casefold()  # on many file systems V.parquet and v.parquet are one file
 
 
 def make_folder(folder: Path) -> None:

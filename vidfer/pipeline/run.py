@@ -76,12 +76,14 @@ def process_many(
         progress: Called often with the name of the source and how far it is.
 
     Raises:
-        VidferError: What concerns all sources: a folder without videos, options, networks.
+        VidferError: What concerns all sources: options, networks.
     """
-    videos = find_videos(inputs)
+    videos, failed = find_videos(inputs)
+    outcomes: list[ProcessResult | tuple[Path, VidferError]] = [*failed]
+    if not videos:
+        return outcomes
     models = Models(options.device)
-    outcomes: list[ProcessResult | tuple[Path, VidferError]] = []
-    for path, name in zip(videos, result_names(videos), strict=True):
+    for path, name in zip(videos, result_names(videos, options.output_dir), strict=True):
         report = None if progress is None else _named(progress, path.name)
         try:
             outcomes.append(process_file(path, options, name=name, models=models, progress=report))
