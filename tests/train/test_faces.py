@@ -15,7 +15,7 @@ from vidfer.train.augment import degrade  # noqa: E402
 from vidfer.train.evaluate import identity_figures  # noqa: E402
 from vidfer.train.losses import concordance, face_losses  # noqa: E402
 from vidfer.train.mesh import MIRROR68, to_face_frame, to_picture  # noqa: E402
-from vidfer.train.model import FaceNet, count_cost  # noqa: E402
+from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet, count_cost, plain  # noqa: E402
 from vidfer.vision import session  # noqa: E402
 from vidfer.vision.geometry import CROP_PX  # noqa: E402
 
@@ -27,6 +27,10 @@ def batch(n: int) -> dict:
         "image": rng.integers(0, 256, (n, CROP_PX, CROP_PX, 3), dtype=np.uint8),
         "emotion": np.eye(8)[rng.integers(0, 8, n)],
         "emotion_weight": np.ones(n),
+        "teacher": np.eye(8)[rng.integers(0, 8, n)],
+        "teacher_weight": np.ones(n),
+        "fer2013": np.eye(7)[rng.integers(0, 7, n)],
+        "fer2013_weight": np.ones(n),
         "va": rng.uniform(-1, 1, (n, 2)),
         "va_weight": np.ones(n),
         **points,
@@ -47,7 +51,8 @@ def test_rows_without_a_label_do_not_change_the_losses_of_that_label():
     missing = {name: values.clone() for name, values in full.items()}
     for name in ("mesh", "points68", "box", "embedding"):
         missing[name][4:] = float("nan")
-    missing["emotion_weight"][4:] = missing["va_weight"][4:] = 0
+    for name in ("emotion", "teacher", "fer2013", "va"):
+        missing[f"{name}_weight"][4:] = 0
     few = {name: values[:4] for name, values in full.items()}
     expected = face_losses({name: values[:4] for name, values in heads.items()}, few)
     got = face_losses(heads, missing)
@@ -61,7 +66,8 @@ def test_losses_without_any_label_are_zero_and_can_be_derived():
     for name in ("mesh", "points68", "box", "embedding"):
         empty[name][:] = float("nan")
     empty["box"][:1] = torch.tensor([15.0, 12.0, 95.0, 101.0])
-    empty["emotion_weight"][:] = empty["va_weight"][:] = 0
+    for name in ("emotion", "teacher", "fer2013", "va"):
+        empty[f"{name}_weight"][:] = 0
     losses = face_losses(net(empty["image"]), empty)
     assert float(losses["mesh"]) == float(losses["embedding"]) == float(losses["emotion"]) == 0
     sum(losses.values()).backward()
@@ -74,6 +80,40 @@ def test_the_network_stays_within_its_limits():
     assert parameters * 4 <= 8e6
     assert session.model_path("face_analyzer").stat().st_size <= 8e6
     assert session.model_path("face_detector").stat().st_size <= 1.5e6
+
+
+def test_plain_blocks_start_at_the_identity():
+    torch.manual_seed(0)
+    block = plain(16)
+    x = torch.rand(4, 16, 9, 9)
+    with torch.no_grad():
+        out = block.train()(x)
+    assert np.corrcoef(out.flatten(), x.flatten())[0, 1] > 0.6
+
+
+def test_the_exported_graph_is_a_chain_of_convolutions_that_agrees_with_torch(tmp_path):
+    pytest.importorskip("onnx")
+    import onnx
+
+    from vidfer.train.export import export_onnx
+
+    torch.manual_seed(0)
+    inputs = [torch.randint(0, 256, (n, CROP_PX, CROP_PX, 3), dtype=torch.uint8) for n in (2, 1, 3)]
+    fields = ("name", "version", "input", "heads", "trained_on", "metrics", "licence", "git_sha", "command")
+    export_onnx(
+        ExportedFaceNet(FaceNet().eval(), temperature=1.3),
+        tmp_path / "net.onnx",
+        example=inputs[0],
+        input_name="image",
+        output_names=OUTPUTS,
+        dynamic_axes={"image": {0: "faces"}, **{name: {0: "faces"} for name in OUTPUTS}},
+        card=dict.fromkeys(fields, "x"),
+        verify=inputs,
+    )
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "net.onnx")).graph.node]
+    assert "BatchNormalization" not in kinds
+    assert "Sigmoid" in kinds  # of the presence alone: no attention
+    assert kinds.count("Sigmoid") == 1
 
 
 def test_cards_say_where_the_networks_are_from():

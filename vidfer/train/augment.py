@@ -8,23 +8,33 @@ import numpy as np
 from vidfer.types import U8
 
 
-def degrade(image: U8, rng: np.random.Generator) -> U8:
-    """A random mixture of video conditions applied to a crop uint8[S,S,3]; about a quarter stay as they are."""
-    if rng.random() < 0.25:
+def degrade(image: U8, rng: np.random.Generator, *, small: bool = False) -> U8:
+    """A random mixture of video conditions applied to a crop uint8[S,S,3]; about a third stay as they are.
+
+    Args:
+        image: The crop.
+        rng: Decides what happens.
+        small: The crop is an enlarged small face: what destroys detail is left out.
+    """
+    if rng.random() < 0.3:
         return image
     if rng.random() < 0.6:
         image = _colour(image, rng)
+    if not small:
+        image = _lose_detail(image, rng)
+    if rng.random() < 0.2:
+        image = _occlude(image, rng)
+    return image
+
+
+def _lose_detail(image: U8, rng: np.random.Generator) -> U8:
     if rng.random() < 0.3:
         image = _low_resolution(image, rng)
     elif rng.random() < 0.25:
         image = _blur(image, rng)
     if rng.random() < 0.15:
         image = _noise(image, rng)
-    if rng.random() < 0.3:
-        image = _compress(image, rng)
-    if rng.random() < 0.25:
-        image = _occlude(image, rng)
-    return image
+    return _compress(image, rng) if rng.random() < 0.3 else image
 
 
 def _colour(image: U8, rng: np.random.Generator) -> U8:

@@ -21,25 +21,26 @@ import pyarrow.parquet as pq
 
 from vidfer.errors import DataError
 from vidfer.train.augment import degrade
-from vidfer.train.mesh import MIRROR68, MeshBasis, to_face_frame, to_picture
+from vidfer.train.mesh import MIRROR68, MeshBasis, to_picture
+from vidfer.train.targets import FaceTargets
 from vidfer.types import EMOTIONS, F32, I64, U8
 from vidfer.vision.geometry import CROP_PX, apply_transform, crop, crop_transform
 
-# soft7 comes in the order neutral, happiness, sadness, anger, fear, disgust, surprise.
-_SOFT7_TO_8 = [0, 1, 2, 6, 4, 5, 3]
 # Hand-made and semi-automatic points; the automatic ones of affectnet are too loose to learn from.
 _POINTS68_SETS = ("lfpw", "ytf")
+# A crop enlarged by more than this shows a face of about 50 px (all of FER+): it is blurred enough as it is.
+_ENLARGED = 2.0
 # Sets whose group is a person.
-_PERSON_SETS = ["web", "ytf"]
+PERSON_SETS = ["web", "ytf"]
 # How often a row of a set is drawn in one epoch: labelled sets are small, FER+ is large and 48 px.
 DRAWS = {
     "ferplus": 0.6,
-    "affectnet": 3.0,
+    "affectnet": 2.0,
     "diffusionfer": 2.0,
-    "lfpw": 2.0,
-    "ytf": 1.0,
+    "lfpw": 3.0,
+    "ytf": 1.5,
     "colour": 0.8,
-    "web": 0.8,
+    "web": 1.2,
     "video": 1.0,
 }
 
@@ -51,7 +52,6 @@ class FaceRows:
     Attributes:
         images: Encoded pictures are decoded once: uint8[H,W,3] RGB, or uint8[H,W] where the file is grey.
         box_px: f32[N,4] mesh bounding box, or the usual box of its set where no mesh was found.
-        points68_face: f32[N,68,2] points in the face frame: annotated (`hand68`), else derived from the mesh.
     """
 
     images: list[U8]
@@ -141,9 +141,9 @@ def read_faces(folder: Path, split: str, basis: MeshBasis) -> FaceRows:
 
 def _without_persons_of_val(table: pa.Table, path: Path) -> pa.Table:
     """Leave out train pictures of persons on whose val pictures the embedding is measured."""
-    persons = pq.read_table(path, columns=["group"], filters=[("split", "==", "val"), ("set", "in", _PERSON_SETS)])
+    persons = pq.read_table(path, columns=["group"], filters=[("split", "==", "val"), ("set", "in", PERSON_SETS)])
     known = pc.is_in(table["group"], persons["group"].combine_chunks().unique())
-    return table.filter(pc.invert(pc.and_(known, pc.is_in(table["set"], pa.array(_PERSON_SETS)))))
+    return table.filter(pc.invert(pc.and_(known, pc.is_in(table["set"], pa.array(PERSON_SETS)))))
 
 
 def _reject_turned_meshes(rows: FaceRows) -> None:
@@ -174,84 +174,6 @@ def held_out(groups: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
     return np.array([hashlib.sha256(g.encode()).digest()[0] % 10 == 0 for g in groups])
 
 
-def fit_points68(rows: FaceRows, basis: MeshBasis, ridge: float = 30.0) -> tuple[F32, F32]:
-    """Linear map from mesh coefficients to the 68 points of the face frame, fitted on annotated rows.
-
-    Returns:
-        (weight f32[128,136], offset f32[136]).
-    """
-    known = ~np.isnan(rows.points68[:, 0]) & ~np.isnan(rows.mesh_frame[:, 0])
-    inputs = rows.mesh_coef[known]
-    target = to_face_frame(rows.points68[known].reshape(-1, 68, 2), rows.mesh_frame[known]).reshape(-1, 136)
-    centre_in, centre_out = inputs.mean(0), target.mean(0)
-    x, y = inputs - centre_in, target - centre_out
-    weight = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y)
-    return weight.astype(np.float32), (centre_out - centre_in @ weight).astype(np.float32)
-
-
-def fit_valence_arousal(rows: FaceRows) -> F32:
-    """Affine map f32[3,2] from (1, soft valence, soft arousal) to human ratings: the teacher's range is too narrow."""
-    known = ~np.isnan(rows.valence_arousal[:, 0]) & ~np.isnan(rows.soft_va[:, 0])
-    inputs = np.concatenate([np.ones((known.sum(), 1)), rows.soft_va[known]], 1)
-    return np.asarray(np.linalg.lstsq(inputs, rows.valence_arousal[known], rcond=None)[0], np.float32)
-
-
-def emotion_targets(rows: FaceRows) -> tuple[F32, F32]:
-    """Target distribution f32[N,8] and weight f32[N] of every row: votes, else label mixed with the teachers."""
-    soft7 = np.zeros_like(rows.soft8)
-    soft7[:, _SOFT7_TO_8] = rows.soft7
-    target = 0.7 * rows.soft8 + 0.3 * soft7
-    weight = np.full(len(rows), 0.5, np.float32)
-    labelled = (rows.label >= 0) & np.isnan(rows.votes[:, 0])
-    target[labelled] = 0.6 * np.eye(8)[rows.label[labelled]] + 0.4 * rows.soft8[labelled]
-    weight[labelled] = 1.0
-    voted = ~np.isnan(rows.votes[:, 0])
-    usable = voted & (np.nan_to_num(rows.votes[:, :8]).sum(1) >= 5)
-    target[usable] = rows.votes[usable, :8]
-    weight[voted], weight[usable] = 0.0, 1.0
-    target = np.nan_to_num(target, nan=1e-6)
-    return (target / target.sum(1, keepdims=True)).astype(np.float32), weight
-
-
-def va_targets(rows: FaceRows, recalibrate: F32) -> tuple[F32, F32]:
-    """Target f32[N,2] and weight f32[N]: human ratings count five times a recalibrated teacher's."""
-    teacher = np.concatenate([np.ones((len(rows), 1)), rows.soft_va], 1) @ recalibrate
-    human = np.asarray(~np.isnan(rows.valence_arousal).any(1), np.bool_)
-    target = np.where(human[:, None], rows.valence_arousal, np.clip(teacher, -1, 1))
-    weight = np.where(human, 1.0, 0.2) * ~np.isnan(target).any(1)
-    return np.nan_to_num(target).astype(np.float32), weight.astype(np.float32)
-
-
-@dataclass(slots=True)
-class FaceTargets:
-    """Everything the losses want, per row, before augmentation."""
-
-    emotion: F32
-    emotion_weight: F32
-    va: F32
-    va_weight: F32
-    points68: F32  # [N,68,2], face frame; NaN without a mesh
-    points68_weight: F32
-
-
-def make_targets(rows: FaceRows, basis: MeshBasis) -> FaceTargets:
-    """Turn the labels of training rows into targets and weights."""
-    emotion, emotion_weight = emotion_targets(rows)
-    va, va_weight = va_targets(rows, fit_valence_arousal(rows))
-    weight, offset = fit_points68(rows, basis)
-    points68 = (rows.mesh_coef @ weight + offset).reshape(-1, 68, 2)
-    by_hand = ~np.isnan(rows.points68[:, 0]) & ~np.isnan(rows.mesh_frame[:, 0])
-    points68[by_hand] = to_face_frame(rows.points68[by_hand].reshape(-1, 68, 2), rows.mesh_frame[by_hand])
-    return FaceTargets(
-        emotion=emotion,
-        emotion_weight=emotion_weight,
-        va=va,
-        va_weight=va_weight,
-        points68=points68.astype(np.float32),
-        points68_weight=np.where(by_hand, 1.0, 0.3).astype(np.float32),
-    )
-
-
 def jittered_boxes(box_px: F32, seed: int, amount: float = 0.08) -> F32:
     """Boxes whose corners are moved by up to ±`amount` of the longer side: the yardstick's protocol."""
     rng = np.random.default_rng(seed)
@@ -275,9 +197,9 @@ def random_boxes(box_px: F32, rng: np.random.Generator) -> tuple[F32, F32]:
     n = len(box_px)
     centre, half = (box_px[:, :2] + box_px[:, 2:]) / 2, (box_px[:, 2:] - box_px[:, :2]) / 2
     side = half.max(1, keepdims=True) * 2
-    centre = centre + np.clip(rng.normal(0, 0.05, (n, 2)), -0.15, 0.15) * side
+    centre = centre + np.clip(rng.normal(0, 0.04, (n, 2)), -0.12, 0.12) * side
     half = half * np.exp(np.clip(rng.normal(0, 0.08, (n, 1)), -0.2, 0.25)) * np.exp(rng.normal(0, 0.03, (n, 2)))
-    roll = np.where(rng.random(n) < 0.15, rng.uniform(-60, 60, n), rng.normal(0, 10, n))
+    roll = np.where(rng.random(n) < 0.12, rng.uniform(-60, 60, n), rng.normal(0, 8, n))
     return np.concatenate([centre - half, centre + half], 1).astype(np.float32), roll.astype(np.float32)
 
 
@@ -294,14 +216,19 @@ def augmented(
     scale = np.hypot(transform[:, 0, 0], transform[:, 1, 0])
     mesh = np.concatenate([apply_transform(transform, mesh[..., :2]), mesh[..., 2:] * scale[:, None, None]], 2)
     images = np.stack([as_rgb(crop(rows.images[i], t, size)) for i, t in zip(index, transform, strict=True)])
+    small = scale > _ENLARGED
     flip = rng.random(len(index)) < 0.5
     images[flip] = images[flip, :, ::-1]
     mesh[flip] = mesh[flip][:, basis.mirror] * (-1, 1, 1) + (size - 1, 0, 0)
     points68[flip] = points68[flip][:, MIRROR68] * (-1, 1) + (size - 1, 0)
     return {
-        "image": np.stack([degrade(image, rng) for image in images]),
+        "image": np.stack([degrade(image, rng, small=s) for image, s in zip(images, small.tolist(), strict=True)]),
         "emotion": targets.emotion[index],
         "emotion_weight": targets.emotion_weight[index],
+        "teacher": targets.teacher[index],
+        "teacher_weight": targets.teacher_weight[index],
+        "fer2013": targets.fer2013[index],
+        "fer2013_weight": targets.fer2013_weight[index],
         "va": targets.va[index],
         "va_weight": targets.va_weight[index],
         "mesh": mesh.astype(np.float32),

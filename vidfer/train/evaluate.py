@@ -16,6 +16,7 @@ from vidfer.train import metrics
 from vidfer.train.data import FaceRows, crops_of, jittered_boxes, read_faces
 from vidfer.train.mesh import MeshBasis
 from vidfer.train.metrics import Figure, figure
+from vidfer.train.targets import LABELS7
 from vidfer.types import EMOTIONS, F32
 from vidfer.vision.geometry import apply_transform, crop_transform
 from vidfer.vision.session import Session
@@ -54,9 +55,11 @@ def affect_figures(rows: FaceRows, heads: Heads) -> dict[str, Figure]:
     probability = np.exp(logits - logits.max(1, keepdims=True))
     probability /= probability.sum(1, keepdims=True)
     guess, guess7 = probability.argmax(1), np.delete(logits, _CONTEMPT, 1).argmax(1)
+    # FER2013's annotators saw other emotions than FER+'s: newer networks have a head for their labels.
+    guess_fer2013 = heads["fer2013"].argmax(1) if "fer2013" in heads else guess7
     majority = np.nan_to_num(rows.votes[:, :8]).max(1) > 5
     vote = rows.votes[:, :8].argmax(1)
-    codes = {name: i for i, name in enumerate(EMOTIONS)}
+    codes = {name: i for i, name in enumerate(LABELS7)}
     fer2013 = np.array([codes.get(name, -1) for name in rows.label7.tolist()])
     wild, synthetic = rows.set_name == "affectnet", rows.set_name == "diffusionfer"
     of_fer2013 = (rows.set_name == "ferplus") & (fer2013 >= 0)
@@ -64,7 +67,7 @@ def affect_figures(rows: FaceRows, heads: Heads) -> dict[str, Figure]:
         "ferplus_accuracy": figure(metrics.accuracy, guess[majority], vote[majority]),
         "ferplus_macro_f1": figure(metrics.macro_f1, guess[majority], vote[majority]),
         "ferplus_ece": figure(metrics.expected_calibration_error, probability[majority], vote[majority]),
-        "fer2013_accuracy_7": figure(metrics.accuracy, guess7[of_fer2013], fer2013[of_fer2013]),
+        "fer2013_accuracy_7": figure(metrics.accuracy, guess_fer2013[of_fer2013], fer2013[of_fer2013]),
         "affectnet_accuracy": figure(metrics.accuracy, guess[wild], rows.label[wild]),
         "affectnet_macro_f1": figure(metrics.macro_f1, guess[wild], rows.label[wild]),
         "diffusionfer_accuracy_7": figure(metrics.accuracy, guess7[synthetic], rows.label[synthetic]),

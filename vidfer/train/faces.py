@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from vidfer.train import metrics
-from vidfer.train.data import DRAWS, FaceRows, augmented, crops_of, held_out, jittered_boxes, make_targets, read_faces
+from vidfer.train.data import DRAWS, PERSON_SETS, FaceRows, augmented, crops_of, held_out, jittered_boxes, read_faces
 from vidfer.train.losses import face_losses
 from vidfer.train.mesh import MeshBasis
 from vidfer.train.model import FaceNet
 from vidfer.train.scene_crops import SceneCrops
+from vidfer.train.targets import LABELS7, make_targets
 from vidfer.types import I64
 from vidfer.vision.geometry import CROP_PX, apply_transform, crop_transform
 
@@ -36,7 +37,7 @@ class FaceTask:
         rows = read_faces(folder, "train", self.basis)
         held = held_out(rows.group)
         self.rows, self.held = rows.take(~held), rows.take(held)
-        self.targets = make_targets(self.rows, self.basis)
+        self.targets = make_targets(self.rows)
         self.scenes = SceneCrops(folder, "train")
 
     @property
@@ -76,7 +77,7 @@ def join(faces: dict[str, npt.NDArray[Any]], scenes: dict[str, npt.NDArray[Any]]
     n = len(scenes["presence"])
     batch = {}
     for name, values in faces.items():
-        masked = name in ("emotion", "va") or name.endswith("_weight")
+        masked = name in ("emotion", "teacher", "fer2013", "va") or name.endswith("_weight")
         filler = np.full((n, *values.shape[1:]), 0.0 if masked else np.nan, np.float32)
         batch[name] = torch.from_numpy(np.concatenate([values, scenes.get(name, filler)]))
     return batch
@@ -99,20 +100,40 @@ def held_out_figures(
     label = rows.votes[:, :8].argmax(1)
     wild = rows.set_name == "affectnet"
     guess = heads["emotion"].argmax(1)
-    meshed = ~np.isnan(rows.mesh_frame[:, 0])
-    mesh = basis.points(rows.mesh_coef[meshed], rows.mesh_frame[meshed])[..., :2]
-    transform = crop_transform(box_px[meshed])
-    mesh = apply_transform(transform, mesh)
-    found = heads["mesh"][meshed][..., :2] * CROP_PX + (CROP_PX - 1) / 2
-    eyes = np.linalg.norm(mesh[:, 33] - mesh[:, 263], axis=1)
-    known = ~np.isnan(rows.soft_id[:, 0])
+    codes = {name: i for i, name in enumerate(LABELS7)}
+    label7 = np.array([codes.get(name, -1) for name in rows.label7.tolist()])
     figures = {
         "ferplus": metrics.accuracy(guess[ferplus], label[ferplus]),
+        "fer2013": metrics.accuracy(heads["fer2013"].argmax(1)[label7 >= 0], label7[label7 >= 0]),
         "affectnet": metrics.accuracy(guess[wild], rows.label[wild]),
         "valence": metrics.ccc(heads["va"][wild, 0], rows.valence_arousal[wild, 0]),
         "arousal": metrics.ccc(heads["va"][wild, 1], rows.valence_arousal[wild, 1]),
-        "mesh": float(np.mean(metrics.point_errors(found, mesh, eyes))),
-        "identity": float((heads["embedding"][known] * rows.soft_id[known]).sum(1).mean()),
+        "identity": _identity_auc(rows, heads["embedding"]),
     }
-    score = sum(figures[k] for k in ("ferplus", "affectnet", "valence", "arousal", "identity")) - 10 * figures["mesh"]
-    return {"score": score, **figures}
+    errors = _landmark_errors(rows, box_px, heads, basis)
+    return {"score": sum(figures.values()) - 10 * sum(errors.values()), **figures, **errors}
+
+
+def _landmark_errors(
+    rows: FaceRows, box_px: npt.NDArray[np.float32], heads: dict[str, npt.NDArray[Any]], basis: MeshBasis
+) -> dict[str, float]:
+    """Mean distance in units of the outer eye corners' distance: to the mesh, and to points set by hand (LFPW)."""
+    meshed = np.flatnonzero(~np.isnan(rows.mesh_frame[:, 0]))
+    mesh = basis.points(rows.mesh_coef[meshed], rows.mesh_frame[meshed])[..., :2]
+    hand = np.flatnonzero((rows.set_name == "lfpw") & ~np.isnan(rows.points68[:, 0]))
+    pairs = {"mesh": (meshed, mesh, 33, 263), "points68": (hand, rows.points68[hand].reshape(-1, 68, 2), 36, 45)}
+    errors = {}
+    for name, (index, points, left, right) in pairs.items():
+        target = apply_transform(crop_transform(box_px[index]), points)
+        found = heads[name][index][..., :2] * CROP_PX + (CROP_PX - 1) / 2
+        eyes = np.linalg.norm(target[:, left] - target[:, right], axis=1)
+        errors[name] = float(np.mean(metrics.point_errors(found, target, eyes)))
+    return errors
+
+
+def _identity_auc(rows: FaceRows, embedding: npt.NDArray[np.float32]) -> float:
+    """Area under the ROC curve over all pairs of pictures whose person is known."""
+    known = np.flatnonzero(np.isin(rows.set_name, PERSON_SETS) & ~np.isnan(rows.soft_id[:, 0]))
+    person, similarity = rows.group[known], embedding[known] @ embedding[known].T
+    a, b = np.triu_indices(len(known), 1)
+    return metrics.roc_auc(similarity[a, b], person[a] == person[b])

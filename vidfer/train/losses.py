@@ -10,14 +10,16 @@ from vidfer.vision.geometry import CROP_PX
 
 WEIGHTS = {
     "emotion": 1.0,
+    "teacher": 0.5,
+    "fer2013": 0.5,
     "va_ccc": 0.5,
     "va_mse": 1.0,
-    "mesh": 8.0,
-    "points68": 6.0,
+    "mesh": 20.0,
+    "points68": 10.0,
     "box": 4.0,
     "presence": 0.5,
-    "embedding": 1.0,
-    "relation": 4.0,
+    "embedding": 2.0,
+    "relation": 12.0,
 }
 _MIDDLE = (CROP_PX - 1) / 2
 _SMOOTH = 0.01  # of the eye distance: below it the points' loss is quadratic
@@ -66,7 +68,10 @@ def face_losses(heads: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str,
     has_identity = ~batch["embedding"].isnan().any(1)
     va, va_weight = heads["va"].float(), batch["va_weight"]
     parts = {
-        "emotion": soft_cross_entropy(heads["emotion"], batch["emotion"], batch["emotion_weight"]),
+        **{
+            name: soft_cross_entropy(heads[name], batch[name], batch[f"{name}_weight"])
+            for name in ("emotion", "teacher", "fer2013")
+        },
         "va_ccc": 1 - concordance(va, batch["va"], va_weight).mean(),
         "va_mse": (((va - batch["va"]) ** 2).mean(1) * va_weight).sum() / va_weight.sum().clamp_min(1e-6),
         "mesh": points_loss(heads["mesh"], (target_mesh - middle) / CROP_PX, unit),
