@@ -48,7 +48,7 @@ def write_clip(folder, kind, count=80, pts=None, size=(WIDTH, HEIGHT)):
         size = (48, 32)
     path = folder / f"{kind}{suffix}"
     stamps = range(0, count * STEP, STEP) if pts is None else pts
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "+faststart"} if suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=RATE, options={"threads": "1", **options})
         stream.width, stream.height = size
         stream.pix_fmt = _PIXELS.get(kind, "yuv420p")

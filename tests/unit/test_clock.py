@@ -32,6 +32,48 @@ def test_stamps_that_start_anew_begin_an_epoch():
     assert [moment.epoch for moment in moments] == [0, 0, 0, 0, 1, 1]
 
 
+def test_time_goes_on_over_stamps_that_start_anew():
+    clock = Clock(Fraction(1, 1000), RATE)
+    moments = run(clock, [7000, 7040, 7080, 20, 60, 3060, 3100, 0, 40])
+    assert [moment.time_s for moment in moments] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16, 3.16, 3.2, 3.24, 3.28])
+    assert [moment.epoch for moment in moments] == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    assert clock.epochs == 2
+
+
+def test_frames_out_of_order_after_a_jump_are_no_new_epoch():
+    moments = run(Clock(Fraction(1, 1000), RATE), [0, 40, 3640, 80, 120, 3680])
+    assert [moment.time_s for moment in moments] == [0, 0.04, 3.64, 0.08, 0.12, 3.68]
+    assert {moment.epoch for moment in moments} == {0}
+
+
+@pytest.mark.parametrize(
+    ("stamps", "holes"),
+    [
+        (list(range(0, 4000, 40)), (0, 0)),
+        ([*range(0, 2000, 40), *range(2400, 4000, 40)], (10, 1)),
+        ([*range(0, 800, 40), *range(840, 2000, 40), *range(2400, 4000, 40)], (11, 2)),
+        ([0, 40, 80, 3640, *range(120, 3640, 40), 3680], (0, 0)),  # only out of order
+        ([0, 40, 110, 170, 300, 310, 350, 420], (0, 0)),  # a phone: no frame is missing
+    ],
+)
+def test_holes_in_regular_stamps_are_missing_frames(stamps, holes):
+    clock = Clock(Fraction(1, 1000), RATE)
+    run(clock, stamps)
+    assert clock.holes == holes
+
+
+def test_a_clock_goes_on_from_its_state():
+    stamps = [7000, 7040, None, 20, 60, 3060, 80, 100, None, 0, 40]
+    whole = Clock(Fraction(1, 1000), RATE)
+    moments = run(whole, stamps)
+    for at in range(len(stamps)):
+        before, after = Clock(Fraction(1, 1000), RATE), Clock(Fraction(1, 1000), RATE)
+        run(before, stamps[:at])
+        after.restore([str(v) if isinstance(v, Fraction) else v for v in before.state()])
+        assert run(after, stamps[at:]) == moments[at:]
+        assert after.state() == whole.state()
+
+
 @pytest.mark.parametrize(
     ("tick", "stamps", "variable"),
     [

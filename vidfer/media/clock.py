@@ -6,12 +6,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import attrgetter
 from typing import Any
 
 _log = logging.getLogger(__name__)
 
 _RESET_S = 1
 _VARIABLE = 0.01
+_USUAL = 0.9  # of the steps, from which on longer ones are holes
 _FINE_TICKS = 4  # a frame that lasts fewer ticks is counted in frames: one tick more is a frame left out, not rounding
 
 
@@ -21,85 +23,154 @@ class Moment:
 
     Attributes:
         pts: Its stamp in ticks; None where the container has none.
-        ticks: Ticks since the first frame; None where nothing tells.
+        ticks: Ticks since the first frame.
         time_s: The same in seconds.
         epoch: +1 whenever the stamps start anew.
     """
 
     pts: int | None
-    ticks: Fraction | None
-    time_s: float | None
+    ticks: Fraction
+    time_s: float
     epoch: int
 
 
+@dataclass(slots=True)
+class _State:
+    """All that a clock keeps in mind.
+
+    Attributes:
+        origin: The stamp whose time is 0; moved wherever the stamps start anew.
+        last: Ticks of the last frame since the first one.
+        last_pts: The last stamp.
+        before_jump: The stamp before the last one that was more than a second ahead.
+        shortest, longest: Ticks between frames.
+        steps: Steps between stamps.
+        regular: Those of the length that the declared frame rate leads to.
+        jumps: Those longer by half a frame or more.
+        missing: How many frames more the stamps have room for.
+        epoch: How often the stamps have started anew.
+        guessing: Whether a frame had no stamp.
+    """
+
+    origin: Fraction | None = None
+    last: Fraction | None = None
+    last_pts: int | None = None
+    before_jump: int | None = None
+    shortest: int | None = None
+    longest: int = 0
+    steps: int = 0
+    regular: int = 0
+    jumps: int = 0
+    missing: int = 0
+    epoch: int = 0
+    guessing: bool = False
+
+
+_values = attrgetter(*_State.__slots__)
+
+
 class Clock:
-    """Gives the frames of one stream, in the order of showing, their moments, and learns how regular they are."""
+    """Gives the frames of one stream, in the order of showing, their moments, and learns how regular they are.
+
+    Where the stamps go back by more than a second they have started anew (joined recordings, a camera that was switched
+    off): a new epoch, in which time goes on one frame after the last one. Stamps that only come back to where they had
+    jumped ahead from are frames out of order, as after damage: they keep their time, which then goes back.
+    """
 
     def __init__(self, time_base: Fraction, frame_rate: Fraction | None) -> None:
         """Args: the tick in seconds, and the rate by which frames without a stamp are placed after the one before."""
         self._time_base = time_base
         self._nominal = None if not frame_rate else 1 / (frame_rate * time_base)
-        self._origin: Fraction | None = None
-        self._last: Fraction | None = None
-        self._last_pts: int | None = None
-        self._shortest: int | None = None
-        self._longest = 0
-        self._epoch = 0
-        self._guessing = False
+        self._usual = float(self._nominal or 0)
+        self._now = _State()
 
     def moment(self, pts: int | None, duration: int | None) -> Moment:
         """The moment of the next frame, from its stamp and its duration in ticks (None or 0: unknown)."""
+        now = self._now
         if pts is None:
-            ticks = self._guess(duration)
+            if now.last is not None and not now.guessing:
+                now.guessing = True
+                _log.warning("frames without a time stamp: placed after the one before by their duration")
+            now.last = self._next(duration)
         else:
-            if self._origin is None:
-                self._origin = pts - self._guess(duration) if self._last is not None else Fraction(pts)
-            ticks = pts - self._origin
-            self._learn(pts)
-        self._last = ticks
-        time_s = None if ticks is None else float(ticks * self._time_base)
-        return Moment(pts, ticks, time_s, self._epoch)
+            if now.origin is None:
+                now.origin = pts - self._next(duration)
+            self._learn(pts, duration)
+            now.last = pts - now.origin
+        return Moment(pts, now.last, float(now.last * self._time_base), now.epoch)
 
     @property
     def last_s(self) -> float:
         """The time of the last frame; 0 before there is one."""
-        return float((self._last or 0) * self._time_base)
+        return float((self._now.last or 0) * self._time_base)
 
-    def state(self) -> tuple[Any, ...]:
-        """All that it knows so far."""
-        return (
-            self._origin, self._last, self._last_pts, self._shortest, self._longest, self._epoch, self._guessing
-        )  # fmt: skip
+    @property
+    def epochs(self) -> int:
+        """How often the stamps have started anew."""
+        return self._now.epoch
 
-    def restore(self, state: Sequence[Any]) -> None:
-        """Go on from a state; fractions may be written as text."""
-        origin, last, self._last_pts, self._shortest, self._longest, self._epoch, self._guessing = state
-        self._origin = None if origin is None else Fraction(origin)
-        self._last = None if last is None else Fraction(last)
+    @property
+    def holes(self) -> tuple[int, int]:
+        """How many frames seem to be missing, and in how many places; (0, 0) where frames come unevenly anyhow."""
+        now = self._now
+        usual = now.regular >= _USUAL * now.steps
+        return (now.missing, now.jumps) if usual and now.missing > 0 else (0, 0)
 
     @property
     def is_variable(self) -> bool:
         """Whether the frames so far come at uneven intervals, beyond the rounding of stamps to ticks."""
-        if self._shortest is None:
+        shortest = self._now.shortest
+        if shortest is None:
             return False
-        rounding = 1.0 if self._shortest >= _FINE_TICKS else 0.0
-        return self._longest - self._shortest > max(rounding, self._shortest * _VARIABLE)
+        rounding = 1.0 if shortest >= _FINE_TICKS else 0.0
+        return self._now.longest - shortest > max(rounding, shortest * _VARIABLE)
 
-    def _learn(self, pts: int) -> None:
-        if self._last_pts is not None:
-            step = pts - self._last_pts
+    def state(self) -> tuple[Any, ...]:
+        """All that it knows so far."""
+        return _values(self._now)
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Go on from a state; fractions may be written as text."""
+        now = self._now = _State(*state)
+        now.origin = None if now.origin is None else Fraction(now.origin)
+        now.last = None if now.last is None else Fraction(now.last)
+
+    def _learn(self, pts: int, duration: int | None) -> None:
+        now = self._now
+        if now.last_pts is not None:
+            step = pts - now.last_pts
             if step * self._time_base < -_RESET_S:
-                self._epoch += 1
-                _log.warning("the stamps go back by %.1f s: a new epoch begins", float(-step * self._time_base))
+                if now.before_jump is None or pts <= now.before_jump:
+                    self._start_anew(pts, duration)
+                else:
+                    self._look_for_holes(step)
             else:
-                self._shortest = step if self._shortest is None else min(step, self._shortest)
-                self._longest = max(step, self._longest)
-        self._last_pts = pts
+                now.shortest = step if now.shortest is None else min(step, now.shortest)
+                now.longest = max(step, now.longest)
+                self._look_for_holes(step)
+                if step * self._time_base > _RESET_S:
+                    now.before_jump = now.last_pts
+        now.last_pts = pts
 
-    def _guess(self, duration: int | None) -> Fraction:
-        if self._last is None:
+    def _start_anew(self, pts: int, duration: int | None) -> None:
+        now = self._now
+        _log.warning("the stamps start anew at %.1f s: a new epoch begins", self.last_s)
+        now.epoch += 1
+        now.before_jump = None
+        now.origin = pts - self._next(duration)
+
+    def _look_for_holes(self, step: int) -> None:
+        now, usual = self._now, self._usual
+        now.steps += 1
+        if usual:
+            now.regular += abs(step - usual) <= max(1.0, usual * _VARIABLE)
+            if step > 1.5 * usual or step <= 0:  # what goes back fills a hole
+                now.jumps += step > 0
+                now.missing += round(step / usual) - 1
+
+    def _next(self, duration: int | None) -> Fraction:
+        """Where the frame after the last one is."""
+        last = self._now.last
+        if last is None:
             return Fraction(0)
-        if not self._guessing:
-            self._guessing = True
-            _log.warning("frames without a time stamp: placed after the one before by their duration")
-        return self._last + (Fraction(duration) if duration else self._nominal or 0)
+        return last + (Fraction(duration) if duration else self._nominal or 0)

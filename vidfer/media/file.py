@@ -14,6 +14,7 @@ import av
 from vidfer.errors import InputError
 from vidfer.media.bookmark import Place, luma_crc32
 from vidfer.media.clock import Clock
+from vidfer.media.extent import missing_bytes
 from vidfer.media.ledger import FrameCounts, Ledger
 from vidfer.media.picture import Layout, VideoPicture, sane_aspect_ratio
 from vidfer.media.reading import Reading
@@ -95,15 +96,19 @@ class VideoFile:
             opening = next(frames, None)
             if opening is None:
                 raise InputError(
-                    f"{path} has no frame that can be decoded: all of its {self.counts.packets} video packets failed "
-                    f"({self._reading.first_error or 'no reason given'}); damaged or cut off: get it again from its "
-                    "source"
+                    f"{path} has no frame that can be decoded: it holds {self.counts.packets} video packets, and all "
+                    f"failed ({self._reading.first_error or 'no reason given'}); damaged or cut off: get it again from "
+                    "its source"
                 )
             self._frames: Iterator[tuple[int, av.VideoFrame]] = itertools.chain([opening], frames)
             first = opening[1]
             ratio = sane_aspect_ratio(self._reading.video.sample_aspect_ratio)
             self._layout = Layout.of_frame(first, ratio)
             self._info = self._describe(first, ratio, stream)
+            begin = self._reading.video.start_time
+            late = 0 if begin is None or first.pts is None else max(0, first.pts - begin)
+            self._late_s = float(late * self._info.time_base)
+            self._cut_bytes = missing_bytes(self._path, self._info.container)
             self._clock = Clock(self._info.time_base, self._info.average_frame_rate)
             self._sampler = Sampler(sampling or Sampling(), self._info.time_base)
             self._stopping = False
@@ -131,12 +136,42 @@ class VideoFile:
 
     @property
     def truncated(self) -> bool:
-        """Whether the file, read to its end, holds fewer frames than it declares and ends before it should."""
-        missing = self.counts.packets < self._info.frames_declared
-        # AVI declares empty places for repeated frames too, but those don't shorten it.
-        duration_s = self._info.duration_s
-        early = duration_s is None or self._clock.last_s < duration_s - _END_TOLERANCE_S
-        return self._finished and not self._stopping and missing and early
+        """Whether the file, read to its end, is shorter than it says it should be."""
+        return self._finished and not self._stopping and (self._cut_bytes > 0 or self._ends_early)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the file, one line each; final after the last frame."""
+        counts, info, texts = self.counts, self._info, []
+        if self.truncated:
+            missing = info.frames_declared - counts.packets
+            reasons = [f"{self._cut_bytes} bytes are missing"] if self._cut_bytes else []
+            reasons += [f"{missing} of {info.frames_declared} declared frames are missing"] if missing > 0 else []
+            whole = f" of {info.duration_s:.1f} s" if info.duration_s and self._ends_early else ""
+            texts.append(
+                f"the file is cut off: {', '.join([f'it ends at {self._clock.last_s:.1f} s{whole}', *reasons])}"
+            )
+        if counts.undecodable or counts.corrupt:
+            texts.append(
+                f"the file is damaged: {counts.undecodable} packets gave no frame, {counts.corrupt} frames are corrupt"
+            )
+        frames, places = self._clock.holes
+        if places:
+            texts.append(f"about {frames} frames are missing where the stamps jump ahead ({places}x)")
+        if self._clock.epochs:
+            texts.append(f"the stamps start anew ({self._clock.epochs}x): time goes on from the frame before")
+        return texts
+
+    @property
+    def _ends_early(self) -> bool:
+        # AVI declares empty places for repeated frames too, but those don't shorten it. Sound may be longer than the
+        # picture, so a container's own duration only counts where a frame count says the same or there is no sound.
+        info = self._info
+        few = info.frames_declared > self.counts.packets
+        if info.duration_s is None:
+            return few
+        end_s = self._late_s + self._clock.last_s
+        return (few or not (info.frames_declared or info.has_audio)) and end_s < info.duration_s - _END_TOLERANCE_S
 
     def __enter__(self) -> VideoFile:
         return self
@@ -156,7 +191,7 @@ class VideoFile:
         use_dts = self._info.container in _DTS_CONTAINERS
         for packet, decoded in self._frames:
             index = counts.decoded
-            self._ledger.came(packet, decoded)
+            corrupt = self._ledger.came(packet, decoded)
             moment = self._clock.moment(decoded.dts if use_dts else decoded.pts, decoded.duration)
             # What the decoder still holds after the end is taken out and counted, so that the accounting adds up.
             if not self._stopping and sampler.is_past(index, moment.ticks):
@@ -171,7 +206,7 @@ class VideoFile:
                 epoch=moment.epoch,
                 pts=moment.pts,
                 time_s=moment.time_s,
-                corrupt=decoded.is_corrupt,
+                corrupt=corrupt,
                 picture=VideoPicture(decoded, self._layout),
                 bookmark=Place(
                     decoded,
@@ -205,15 +240,10 @@ class VideoFile:
         raise InputError(f"{self._path} is not the file that the bookmark was made in: begin anew")
 
     def _finish(self) -> None:
-        counts = self.counts
         self._ledger.close()
         self._finished = True
-        if counts.undecodable or counts.corrupt:
-            damage = (counts.undecodable, counts.corrupt)
-            _log.warning("%s is damaged: %d packets gave no frame, %d frames came out corrupt", self._path, *damage)
-        if self.truncated:
-            there = (counts.packets, self._info.frames_declared)
-            _log.warning("%s is cut off: %d of the %d frames it declares are there", self._path, *there)
+        for text in self.warnings:
+            _log.warning("%s: %s", self._path, text)
 
     def _describe(self, first: av.VideoFrame, ratio: Fraction, stream: int) -> SourceInfo:
         video, container, layout = self._reading.video, self._reading.container, self._layout

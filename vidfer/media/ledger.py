@@ -24,11 +24,11 @@ class FrameCounts:
     After the last one packets = decoded + undecodable + discarded, and decoded = analysed + not_sampled + dropped.
 
     Attributes:
-        packets: Read from the file.
+        packets: Read from the file. The parts of one frame (fields) count as one, several frames in one as several.
         decoded: Frames that came out, corrupt ones included.
-        corrupt: Decoded with damage.
-        undecodable: Packets that gave no frame; final after the last frame.
-        discarded: Packets that the file itself says not to show (edit lists).
+        corrupt: Decoded with damage: the decoder says so, or the packet or one that it builds upon was damaged.
+        undecodable: Packets that should have given a frame and gave none; final after the last frame.
+        discarded: Packets that give no frame on purpose: cut away by an edit list, hidden (VP8, VP9), empty (AVI).
         dropped: Decoded but lost on the way (live sources only).
         not_sampled: Decoded but not asked for (sampling, start, end).
     """
@@ -65,21 +65,24 @@ class Ledger:
         self._read = 0
         self._open: dict[int, None] = dict.fromkeys(entries["open"]) if entries else {}
         self._keys: deque[int] = deque(maxlen=_WINDOW)
+        self._damaged: deque[int] = deque(maxlen=_WINDOW)
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing was damaged so far."""
         return not (self.failed or self.counts.undecodable or self.counts.corrupt)
 
-    def read(self, packet: Packet[VideoStream]) -> int:
-        """Book a packet; gives its number, from 0."""
+    def read(self, packet: Packet[VideoStream], *, hidden: bool = False) -> int:
+        """Book a packet, and whether it gives no frame on purpose; gives its number, from 0."""
         number = self._read
         self._read += 1
         if packet.is_keyframe:
             self._keys.append(number)
+        if packet.is_corrupt:
+            self._damaged.append(number)
         if number >= self._known:
             self.counts.packets += 1
-            if packet.is_discard:
+            if hidden or packet.is_discard:
                 self.counts.discarded += 1
             else:
                 self._open[number] = None
@@ -87,19 +90,33 @@ class Ledger:
 
     def fail(self, number: int) -> None:
         """Book an error of the decoder; the packet may give a frame all the same."""
+        self._damaged.append(number)
         self.failed += number >= self._known
 
-    def came(self, number: int, frame: av.VideoFrame) -> None:
-        """Book a frame that came out, by the number of its packet."""
+    def owes(self, number: int) -> bool:
+        """Whether a packet may still give a frame."""
+        return number in self._open
+
+    def came(self, number: int, frame: av.VideoFrame) -> bool:
+        """Book a frame that came out, by the number of its packet; gives whether it is corrupt."""
+        corrupt = frame.is_corrupt or (bool(self._damaged) and self._builds_on_damage(number))
         self.counts.decoded += 1
-        self.counts.corrupt += frame.is_corrupt
+        self.counts.corrupt += corrupt
+        if number not in self._open and self._open:  # one frame more than packets: it stands for one that gives none
+            number = next(iter(self._open))
         if number in self._open:
             del self._open[number]
-        else:  # a packet with several frames counts as so many
+        else:
             self.counts.packets += 1
         while self._open and (oldest := next(iter(self._open))) < number - _WINDOW:
             del self._open[oldest]
             self.counts.undecodable += 1
+        return corrupt
+
+    def _builds_on_damage(self, number: int) -> bool:
+        """Whether a packet, or one between it and the key frame before it, was damaged. Most decoders don't tell."""
+        key = max((key for key in self._keys if key <= number), default=0)
+        return any(key <= damaged <= number for damaged in self._damaged)
 
     def close(self) -> None:
         """Book the end of the stream: what gave no frame by now will give none."""

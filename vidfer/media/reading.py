@@ -12,6 +12,7 @@ from av.codec.context import Flags
 from av.stream import Disposition
 
 from vidfer.errors import InputError
+from vidfer.media.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
-
-    from vidfer.media.ledger import Ledger
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +30,8 @@ _MOST_THREADS = 4
 # How many packets are read after that of the frame where reading stops. Codecs hold back 16 frames at most: so many are
 # read in any case, and the counts don't depend on where decoding began.
 _AFTER_STOP = 24
+# Errors in a row after which a file is given up: each takes some time, and some containers never come to an end.
+_MOST_FAILURES = 50
 # FFmpeg "plays" any text called .txt as text art.
 _TEXT_ART = frozenset({"adf", "bin", "idf", "tty", "xbin"})
 
@@ -50,18 +51,20 @@ class Reading:
     Args:
         path: The file.
         stream: Which of its video streams, from 0; cover pictures are not videos.
+        threads: For the decoder; by the size of the picture unless given.
 
     Raises:
         InputError: It cannot be read, has no such stream, or nothing here decodes it.
     """
 
-    def __init__(self, path: Path, stream: int) -> None:
+    def __init__(self, path: Path, stream: int, *, threads: int | None = None) -> None:
         self.first_error: str | None = None
-        self._path = path
+        self._path, self._stream = path, stream
         self._last_packet: int | None = None
         self.container = open_container(path)
         try:
-            self.video = _ready(pick_stream(self.container, path, stream), path, stream)
+            self.video = _ready(pick_stream(self.container, path, stream), path, stream, threads)
+            self._codec = self.video.codec_context.codec.canonical_name
         except BaseException:
             self.container.close()
             raise
@@ -89,27 +92,47 @@ class Reading:
                 if self.first_error is None:
                     self.first_error = str(error.strerror)
                     _log.warning("%s: packet %d: %s", self._path, number, error.strerror)
+                if packet is None and self.video.codec_context.thread_count > 1:
+                    yield from self._rest(ledger, number)
                 continue
             for frame in frames:
                 yield (frame.opaque.number if isinstance(frame.opaque, _Ticket) else number), frame
 
+    def _rest(self, ledger: Ledger, end: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The frames that a decoder of several threads withholds when one of the last packets fails, decoded again."""
+        again = Reading(self._path, self._stream, threads=1)
+        try:
+            for number, frame in again.frames(Ledger(), ledger.restart(end)):
+                if ledger.owes(number):
+                    yield number, frame
+        finally:
+            again.close()
+
     def _packets(self, ledger: Ledger) -> Iterator[tuple[int, Packet[VideoStream] | None]]:
         """The packets of the stream, then None, which makes the decoder give out what it still holds."""
         packets = self.container.demux(self.video)
-        number = -1
+        number, failures = -1, 0
         while self._last_packet is None or number < self._last_packet:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
-                _log.warning("%s: reading ends after %d packets: %s", self._path, number + 1, error.strerror)
-                break
+                failures += 1
+                if failures > _MOST_FAILURES:
+                    _log.warning("%s: reading ends after %d packets: %s", self._path, number + 1, error.strerror)
+                    break
+                packets = self.container.demux(self.video)  # many go on behind the damage
+                continue
             if packet is None:
                 break
             if packet.size == 0 and packet.dts is None:  # PyAV's own sign for the end of the stream
                 continue
-            number = ledger.read(packet)
+            failures = 0
+            # An empty packet would tell the decoder that the stream is over.
+            hidden = packet.size == 0 or is_hidden(packet, self._codec)
+            number = ledger.read(packet, hidden=hidden)
             packet.opaque = _Ticket(number)
-            yield number, packet
+            if packet.size:
+                yield number, packet
         yield number + 1, None
 
 
@@ -128,7 +151,7 @@ def open_container(path: Path) -> InputContainer:
             container.close()
             raise InputError(f"{path} is text: give a video file")
         return container
-    except av.InvalidDataError as error:
+    except (av.InvalidDataError, av.PatchWelcomeError, av.EOFError) as error:
         raise InputError(f"{path} cannot be read: it is no video or cut off; check it with `ffprobe`") from error
     except (OSError, av.FFmpegError) as error:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}") from error
@@ -146,12 +169,26 @@ def pick_stream(container: InputContainer, path: Path, stream: int) -> VideoStre
     return videos[stream]
 
 
-def _ready(video: VideoStream, path: Path, stream: int) -> VideoStream:
+def is_hidden(packet: Packet[VideoStream], codec: str) -> bool:
+    """Whether a packet only holds a picture that others build upon (the alternate references of VP8 and VP9)."""
+    if codec == "vp8":
+        return not memoryview(packet)[0] & 0x10  # RFC 6386, 9.1: show_frame
+    if codec == "vp9":
+        data = memoryview(packet)
+        profile_3 = data[0] & 0x30 == 0x30
+        several = data[-1] & 0xE0 == 0xC0  # a superframe holds what is hidden beside what is shown
+        return not (several or profile_3 or data[0] & 0x0A)  # 6.2: show_existing_frame, show_frame
+    return False
+
+
+def _ready(video: VideoStream, path: Path, stream: int, threads: int | None) -> VideoStream:
     """The stream, its decoder set up."""
     context = video.codec_context
     if context is None:
         raise InputError(f"{path}: no decoder for video stream {stream}: convert the file to H.264 first")
-    threads = 1 if video.width * video.height <= _ONE_THREAD_UP_TO_PX else min(_MOST_THREADS, os.cpu_count() or 1)
+    if threads is None:
+        small = video.width * video.height <= _ONE_THREAD_UP_TO_PX
+        threads = 1 if small else min(_MOST_THREADS, os.cpu_count() or 1)
     context.thread_count = threads
     context.thread_type = "NONE" if threads == 1 else "FRAME"
     context.flags |= Flags.copy_opaque
