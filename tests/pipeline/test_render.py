@@ -14,9 +14,11 @@ import pytest
 
 from vidfer.errors import InputError, OutputError, UsageError
 from vidfer.media.file import VideoFile
+from vidfer.media.inputs import sha256_of
 from vidfer.media.synthetic import write_video
 from vidfer.output.parquet import TableWriter, column_array
-from vidfer.pipeline.render import HOLD_S, render
+from vidfer.pipeline.render import render
+from vidfer.pipeline.rows import HOLD_S
 from vidfer.schema import LandmarkCount, observation_schema
 from vidfer.types import EMOTIONS, FACE_STATUS, PREDICTED
 
@@ -35,6 +37,7 @@ class Row:
     face_id: int | None = 0
     status: int = 0
     box: tuple[float, float, float, float] = field(default=BOX)
+    shot: int = 0
 
 
 def make_video(path: Path, sound: bool = True) -> Path:
@@ -60,6 +63,9 @@ def make_table(
         "source": ["v.mp4"] * len(rows),
         "frame": [row.frame for row in rows],
         "pts": [pts[row.frame] for row in rows],
+        "timestamp": [float(((pts[row.frame] or 0) - PTS[0]) * TIME_BASE) for row in rows],
+        "shot": [row.shot for row in rows],
+        "n_faces": [2] * len(rows),
         "frame_status": ["ok"] * len(rows),
         "face_id": [row.face_id if row.face_id is not None else -1 for row in rows],
         "face_status": [FACE_STATUS[row.status] for row in rows],
@@ -155,7 +161,7 @@ def test_sampled_frame_without_a_face_ends_the_hold(video: Path, tmp_path: Path)
 
 
 def test_rows_may_be_many_and_lie_across_pieces(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidfer.pipeline.render._BATCH_ROWS", 7)
+    monkeypatch.setattr("vidfer.pipeline.rows._BATCH_ROWS", 7)
     rows = [Row(frame, face, box=(4 + 40 * face, 60, 30, 36)) for frame in range(0, len(PTS), 2) for face in range(4)]
     render(video, make_table(tmp_path / "v.parquet", rows), tmp_path / "out.mp4")
     images = decoded(tmp_path / "out.mp4")[1]
@@ -237,3 +243,121 @@ def test_interruption_leaves_nothing_behind(video: Path, tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt):
         render(video, table, tmp_path / "out.mp4", progress=interrupt)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.parquet"]
+
+
+def left_edges(images: np.ndarray) -> list[int | None]:
+    """Where the left side of the box is in each picture, at the height of its middle."""
+    found = []
+    for image in images:
+        row = np.abs(image[70:78] - GROUND).max(axis=(0, 2))
+        found.append(int(np.flatnonzero(row > 25)[0]) if (row > 25).any() else None)
+    return found
+
+
+def test_boxes_move_on_between_samples_of_one_shot(video: Path, tmp_path: Path) -> None:
+    rows = [Row(10, box=(40.0, 50, 40, 48)), Row(14, box=(80.0, 50, 40, 48))]
+    render(video, make_table(tmp_path / "v.parquet", rows), tmp_path / "out.mp4")
+    edges = left_edges(decoded(tmp_path / "out.mp4")[1])[10:15]
+    times = np.array(PTS[10:15])
+    wanted = 40 + 40 * (times - times[0]) / (times[-1] - times[0])
+    assert np.abs(np.array(edges, float) - wanted).max() <= 2
+
+
+def test_boxes_are_not_held_over_a_cut(video: Path, tmp_path: Path) -> None:
+    rows = [Row(10), Row(14, shot=1), Row(16, shot=1)]
+    render(video, make_table(tmp_path / "v.parquet", rows), tmp_path / "out.mp4")
+    drawn = has_box(decoded(tmp_path / "out.mp4")[1])[10:18].tolist()
+    assert drawn == [True, False, False, False, True, True, True, True]
+
+
+# --- blur
+
+
+@pytest.fixture(scope="module")
+def checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of small black and white squares: what is hidden loses them."""
+    path = tmp_path_factory.mktemp("blur") / "checks.mp4"
+    y, x = np.mgrid[0:144, 0:176] // 4
+    image = np.repeat(((x + y) % 2 * 200 + 28).astype(np.uint8)[..., None], 3, axis=2)
+    write_video(path, ((image, pts) for pts in PTS), time_base=TIME_BASE)
+    return path
+
+
+def hidden(checks: Path, rows: Sequence[Row], out: Path, **options: bool) -> np.ndarray:
+    """Which parts of the picture are hidden in each frame: bool[frames, 144/8, 176/8]."""
+    table = make_table(out.with_suffix(".parquet"), rows)
+    render(checks, table, out, blur=True, labels=False, **options)
+    pts, images = decoded(out)
+    assert pts == PTS
+    luma = images[:, :144, :176, 1].reshape(len(PTS), 18, 8, 22, 8)
+    return np.asarray(luma.std(axis=(2, 4)) < 40)
+
+
+def of_box(box: tuple[float, float, float, float]) -> tuple[slice, slice, slice]:
+    x, y, w, h = (round(value) for value in box)
+    return np.s_[:, -(-y // 8) : (y + h) // 8, -(-x // 8) : (x + w) // 8]
+
+
+def test_blurred_faces_are_squares_and_the_rest_is_as_it_was(checks: Path, tmp_path: Path) -> None:
+    statuses = [0, 1, PREDICTED]
+    found = hidden(checks, [Row(at, status=statuses[at % 3]) for at in range(len(PTS))], tmp_path / "out.mp4")
+    assert found[of_box(BOX)].all()
+    assert not found[:, :, :3].any()
+    assert not found[:, :, 16:].any()
+    _, images = decoded(tmp_path / "out.mp4")
+    face = images[30, 50:98, 60:100].mean(axis=2)
+    assert len(np.unique(np.round(face / 6))) < 8
+
+
+def test_everything_in_either_sample_is_hidden_between_them(checks: Path, tmp_path: Path) -> None:
+    left, right = (8.0, 60.0, 24.0, 32.0), (136.0, 60.0, 24.0, 32.0)
+    rows = [Row(at, 0, box=left) for at in range(0, 41, 4)] + [Row(44, 1, box=right)]
+    rows += [Row(at, 1, box=right, shot=1) for at in range(48, 60, 4)]
+    found = hidden(checks, sorted(rows, key=lambda row: row.frame), tmp_path / "out.mp4")
+    assert found[of_box(left)][:44].all(axis=(1, 2)).all(), "held until the next sample"
+    assert found[of_box(right)][41:].all(axis=(1, 2)).all(), "from the sample before"
+    assert not found[:, :, 10:12].any()
+
+
+def test_frames_of_which_nothing_is_known_are_hidden_as_a_whole(checks: Path, tmp_path: Path) -> None:
+    rows = [Row(at, None) for at in (*range(10, 20), 40, 41)]  # --start, a gap of more than half a second, --end
+    whole = hidden(checks, rows, tmp_path / "out.mp4").all(axis=(1, 2))
+    times = np.array(PTS) * float(TIME_BASE)
+    assert whole[:10].all()
+    assert not whole[10:20].any()
+    assert whole[20:40].all()
+    assert not whole[40:42].any()
+    assert whole[times > times[41] + HOLD_S].all()
+
+
+# --- panel
+
+
+@pytest.mark.parametrize("blur", [False, True])
+def test_panel_lies_beside_the_picture_and_moves(checks: Path, tmp_path: Path, blur: bool) -> None:
+    table = make_table(tmp_path / "v.parquet", [Row(at) for at in range(len(PTS))])
+    render(checks, table, tmp_path / "out.mp4", labels=False, panel=True, blur=blur)
+    pts, images = decoded(tmp_path / "out.mp4")
+    assert pts == PTS
+    assert images.shape[2] == 176
+    assert images.shape[1] > 180
+    before = decoded(checks)[1]
+    assert np.abs(images[:, :144, :40] - before[:, :, :40]).mean() < 12, "the picture keeps its size"
+    bright = images[:, 150:170, 60:140].min(axis=3).sum(axis=1).argmax(axis=1)  # the playhead
+    assert (np.diff(bright[5:]) >= 0).mean() > 0.95
+    assert bright[-1] - bright[5] > 30
+    red = images[-1, 144:, :, 0] - images[-1, 144:, :, 2]
+    assert (red > 80).mean() > 0.03, "anger"
+
+
+def test_a_renamed_video_is_known_by_its_contents(video: Path, tmp_path: Path) -> None:
+    rows = [Row(0)]
+    out = tmp_path / "out.mp4"
+    size = video.stat().st_size
+    good = make_table(tmp_path / "a.parquet", rows, name="other.mp4", size=size, sha256=sha256_of(video))
+    render(video, good, out)
+    out.unlink()
+    bad = make_table(tmp_path / "b.parquet", rows, name="other.mp4", size=size, sha256="0" * 64)
+    refused(video, bad, out, InputError, "sha256")
+    other = make_table(tmp_path / "c.parquet", rows, name=video.name, size=size, width=640, height=360)
+    refused(video, other, out, InputError, "its frames are 640x360, those of the video 176x144")

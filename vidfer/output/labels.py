@@ -46,6 +46,7 @@ class OverlayFace:
         probabilities: f32[8] in the order of EMOTIONS, or None.
         valence: In [-1, 1], or None.
         arousal: In [-1, 1], or None.
+        measured: Valence and arousal of this frame alone, before smoothing, or None.
         landmarks: f32[K,2] px, or None.
     """
 
@@ -56,6 +57,7 @@ class OverlayFace:
     probabilities: F32 | None = None
     valence: float | None = None
     arousal: float | None = None
+    measured: tuple[float, float] | None = None
     landmarks: F32 | None = None
 
     @property

@@ -7,44 +7,27 @@ It needs the table and the video only, no network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import pyarrow as pa
-
-from vidfer.errors import InputError, UsageError
+from vidfer.errors import InputError
 from vidfer.media.encode import VideoWriter
-from vidfer.media.file import VideoFile
+from vidfer.media.file import SourceInfo, VideoFile
+from vidfer.media.inputs import sha256_of
 from vidfer.media.picture import VideoPicture
 from vidfer.media.planes import YuvPicture
 from vidfer.output.canvas import YuvCanvas
-from vidfer.output.overlay import Overlay, OverlayFace
-from vidfer.output.parquet import open_table, read_footer
+from vidfer.output.mosaic import hide_all, hide_faces
+from vidfer.output.overlay import Overlay
+from vidfer.output.panel import WINDOW_S, Panel
+from vidfer.output.parquet import read_footer
 from vidfer.pipeline.queues import read_ahead
-from vidfer.types import DETECTED, EMOTIONS, FACE_STATUS, Frame
+from vidfer.pipeline.rows import HIDE_AROUND_S, Analysed, MismatchError, Timeline, analysed_frames, most_faces
+from vidfer.types import Frame
 
-HOLD_S = 0.5  # so long the last boxes stay on frames that were not sampled
-_FRAMES_AHEAD = 4  # decoded RGB pictures: 25 MB each at 4K
-_BATCH_ROWS = 2048
-
-_BOX = ["face_x", "face_y", "face_w", "face_h"]
-_AFFECT = [*(f"emotion_{name}_smooth" for name in EMOTIONS), "valence_smooth", "arousal_smooth"]
-_TEXTS = ["face_status", "emotion_smooth"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Analysed:
-    """What the table says about one frame."""
-
-    index: int
-    pts: int | None
-    faces: list[OverlayFace]
+_FRAMES_AHEAD = 4  # decoded pictures: 12 MB each at 4K
 
 
 def render(
@@ -53,18 +36,25 @@ def render(
     destination: Path,
     *,
     landmarks: bool = False,
+    labels: bool = True,
+    blur: bool = False,
+    panel: bool = False,
     progress: Callable[[int, float], None] | None = None,
 ) -> None:
     """Draw the rows of a table onto the video they were made from.
 
-    Every frame is kept with its time, and so is the sound. Frames that were not sampled hold the last boxes for half a
-    second.
+    Every frame is kept with its time, and so is the sound. On frames that were not sampled boxes move on for half a
+    second at most.
 
     Args:
-        video: The source.
+        video: The source; it may have been moved and renamed.
         table: Its observations, ``NAME.parquet``.
         destination: The MP4 to write; it appears when it is complete.
         landmarks: Draw them too.
+        labels: Draw boxes and labels.
+        blur: Make the faces that were found unrecognisable; frames between two analysed ones that are more than half
+            a second apart, and those outside of the analysed part, become unrecognisable as a whole.
+        panel: Add timelines of emotions, valence and arousal beside the picture.
         progress: Called after every frame with the number of frames and the time in the source in seconds.
 
     Raises:
@@ -73,32 +63,36 @@ def render(
         OutputError: The result cannot be written.
     """
     source = read_footer(table).get("source", {})
-    with VideoFile(video, stream=source.get("stream", 0)) as file, closing(_analysed_frames(table, landmarks)) as rows:
-        info = file.info
-        if source.get("size") not in (None, info.size_bytes):
-            raise _foreign(video, table, f"it was made from {source['size']} bytes, the video has {info.size_bytes}")
-        overlay = Overlay(info.width, info.height, file.colours)
-        faces_of = _Join(rows, video, table)
+    with VideoFile(video, stream=source.get("stream", 0)) as file, closing(analysed_frames(table, landmarks)) as rows:
+        _check_source(video, table, file.info, source)
+        beside = _panel(file, most_faces(table)) if panel else None
+        timeline = Timeline(
+            rows if beside is None else _told(beside, rows),
+            ahead_s=WINDOW_S if panel else HIDE_AROUND_S if blur else 0.0,
+            behind_s=HIDE_AROUND_S if blur else 0.0,
+        )
+        artist = _Artist(file, timeline, beside, labels=labels, blur=blur)
         with (
             VideoWriter(
                 destination,
-                width=info.width,
-                height=info.height,
-                time_base=info.time_base,
-                frame_rate=info.average_frame_rate,
-                audio_from=video if info.has_audio else None,
+                width=artist.size[0],
+                height=artist.size[1],
+                time_base=file.info.time_base,
+                frame_rate=file.info.average_frame_rate,
+                audio_from=video if file.info.has_audio else None,
                 colours=file.colours,
             ) as writer,
             read_ahead("render decode", _pictures(file), _FRAMES_AHEAD) as pictures,
         ):
-            for done, (frame, picture) in enumerate(pictures, start=1):
-                faces = faces_of.frame(frame)
-                if faces:
-                    overlay.draw(YuvCanvas(picture.writable()), faces)
-                writer.write(picture, frame.pts)
-                if progress is not None:
-                    progress(done, frame.time_s or 0.0)
-            faces_of.finish()
+            try:
+                for done, (frame, picture) in enumerate(pictures, start=1):
+                    timeline.move_to(frame)
+                    writer.write(artist.draw(picture, frame), frame.pts)
+                    if progress is not None:
+                        progress(done, frame.time_s or 0.0)
+                timeline.finish()
+            except MismatchError as error:
+                raise _foreign(video, table, str(error)) from error
 
 
 def _pictures(file: VideoFile) -> Iterator[tuple[Frame, YuvPicture]]:
@@ -107,94 +101,65 @@ def _pictures(file: VideoFile) -> Iterator[tuple[Frame, YuvPicture]]:
         yield frame, cast(VideoPicture, frame.picture).yuv()
 
 
-class _Join:
-    """Finds the faces of each decoded frame, in one pass over both."""
+def _panel(file: VideoFile, lanes: int) -> Panel:
+    info = file.info
+    return Panel(info.width, info.height, file.colours, lanes=lanes, duration_s=info.duration_s)
 
-    def __init__(self, analysed: Iterator[_Analysed], video: Path, table: Path) -> None:
-        self._analysed = analysed
-        self._video, self._table = video, table
-        self._next = next(analysed, None)
-        self._held: list[OverlayFace] = []
-        self._held_from_s: float | None = None
 
-    def frame(self, frame: Frame) -> list[OverlayFace]:
-        """The faces to draw on the next frame."""
-        row = self._next
-        if row is None or row.index != frame.index:
-            return self._hold(frame.time_s)
-        if row.pts != frame.pts:
-            reason = f"frame {frame.index} has pts {row.pts} in the table and {frame.pts} in the video"
-            raise _foreign(self._video, self._table, reason)
-        self._next = next(self._analysed, None)
-        self._held, self._held_from_s = row.faces, frame.time_s
-        return row.faces
+def _told(panel: Panel, rows: Iterator[Analysed]) -> Iterator[Analysed]:
+    """The same rows; the panel has seen them first."""
+    for analysed in rows:
+        panel.add(analysed.time_s, analysed.shot, analysed.faces)
+        yield analysed
 
-    def _hold(self, time_s: float | None) -> list[OverlayFace]:
-        if time_s is None or self._held_from_s is None or time_s - self._held_from_s > HOLD_S:
-            return []
-        return self._held
 
-    def finish(self) -> None:
-        """All frames of the table must have been there."""
-        if self._next is not None:
-            raise _foreign(
-                self._video, self._table, f"it goes on with frame {self._next.index}, the video ended before"
-            )
+class _Artist:
+    """Draws what the table says onto the frames of a video, one after the other."""
+
+    def __init__(self, file: VideoFile, timeline: Timeline, panel: Panel | None, *, labels: bool, blur: bool) -> None:
+        info = file.info
+        self._timeline, self._panel, self._blur = timeline, panel, blur
+        self._overlay = Overlay(info.width, info.height, file.colours) if labels else None
+        self.size = (info.width, info.height) if panel is None else panel.canvas
+
+    def draw(self, picture: YuvPicture, frame: Frame) -> YuvPicture:
+        """The picture with everything drawn; the same one as long as it has room."""
+        boxes = self._timeline.hidden() if self._blur else []
+        if boxes is None:
+            hide_all(picture.writable())
+        elif boxes:
+            hide_faces(picture.writable(), boxes)
+        faces = self._timeline.shown()
+        if faces and self._overlay is not None:
+            self._overlay.draw(YuvCanvas(picture.writable()), faces)
+        return picture if self._panel is None else _beside(picture, frame, self._panel)
+
+
+def _beside(picture: YuvPicture, frame: Frame, panel: Panel) -> YuvPicture:
+    """A larger picture: this one at the top left, and the panel."""
+    wide = YuvPicture.blank(*panel.canvas, picture.colours)
+    for target, plane in zip(wide.planes(), picture.planes(), strict=True):
+        target[: plane.shape[0], : plane.shape[1]] = plane
+    panel.draw(YuvCanvas(wide.planes()), frame.time_s or 0.0)
+    return wide
+
+
+def _check_source(video: Path, table: Path, info: SourceInfo, source: dict[str, Any]) -> None:
+    """Refuse a video that is not the one the table was made from, as far as that shows before its frames are read.
+
+    The whole file is read where its name raises a doubt; else the stamps of its frames have to do, one by one.
+    """
+    if source.get("size") not in (None, info.size_bytes):
+        raise _foreign(video, table, f"it was made from {source['size']} bytes, the video has {info.size_bytes}")
+    size = (source.get("width", info.width), source.get("height", info.height))
+    if size != (info.width, info.height):
+        raise _foreign(
+            video, table, f"its frames are {size[0]}x{size[1]}, those of the video {info.width}x{info.height}"
+        )
+    known = source.get("sha256")
+    if known is not None and source.get("name") != info.name and sha256_of(video) != known:
+        raise _foreign(video, table, "their contents (sha256) differ")
 
 
 def _foreign(video: Path, table: Path, reason: str) -> InputError:
     return InputError(f"{table} was not made from {video}: {reason}; run `vidfer process` on that video")
-
-
-def _analysed_frames(table: Path, landmarks: bool) -> Generator[_Analysed, None, None]:
-    """The frames of a table in their order, read in small pieces."""
-    with open_table(table) as file:
-        names = file.schema_arrow.names
-        if landmarks and "landmarks" not in names:
-            raise UsageError(f"{table} has no landmarks to draw: process the video with --landmarks 68 or 478")
-        wanted = ["frame", "pts", "face_id", *_TEXTS, *_BOX, *_AFFECT, *(["landmarks"] if landmarks else [])]
-        lacking = [name for name in wanted if name not in names]
-        if lacking:
-            raise InputError(f"{table} lacks the column {lacking[0]}: give a table made by `vidfer process`")
-        batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted)
-        rows = (row for batch in batches for row in _rows(batch, landmarks))
-        for (index, pts), group in groupby(rows, key=itemgetter(0, 1)):
-            yield _Analysed(index=index, pts=pts, faces=[face for _, _, face in group if face is not None])
-
-
-def _rows(batch: pa.RecordBatch, landmarks: bool) -> Iterator[tuple[int, int | None, OverlayFace | None]]:
-    """(frame, pts, face) of every row; the face is None where there is none."""
-    frame, pts, face_id, status, label = (batch[name].to_pylist() for name in ("frame", "pts", "face_id", *_TEXTS))
-    numbers = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in (*_BOX, *_AFFECT)], axis=1)
-    box, affect = numbers[:, :4], numbers[:, 4:].astype(np.float32)
-    corner = box[:, :2] + box[:, 2:]
-    points = _points(batch["landmarks"]) if landmarks else [None] * len(frame)
-    for row, number in enumerate(face_id):
-        if number is None:
-            yield frame[row], pts[row], None
-            continue
-        seen = not np.isnan(affect[row]).any()
-        yield (
-            frame[row],
-            pts[row],
-            OverlayFace(
-                face_id=number,
-                box_px=(*box[row, :2].tolist(), *corner[row].tolist()),
-                status=FACE_STATUS.index(status[row]) if status[row] is not None else DETECTED,
-                label=label[row],
-                probabilities=affect[row, :8] if seen else None,
-                valence=float(affect[row, 8]) if seen else None,
-                arousal=float(affect[row, 9]) if seen else None,
-                landmarks=points[row],
-            ),
-        )
-
-
-def _points(column: pa.Array) -> list[Any]:
-    """f32[K,2] of each row of a list column, None where it is null."""
-    known = column.is_valid().to_numpy(zero_copy_only=False)
-    if not known.any():
-        return [None] * len(known)
-    values = column.flatten().to_numpy(zero_copy_only=False).reshape(int(known.sum()), -1, 2)
-    place = np.cumsum(known) - 1
-    return [values[at] if is_known else None for at, is_known in zip(place, known, strict=True)]
