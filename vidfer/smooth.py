@@ -17,6 +17,8 @@ a lead of 0.25 four times as long; and the label changes where the lead does, no
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfer.errors import UsageError
-from vidfer.types import F32, F64
+from vidfer.types import F32, F64, Bool
 
 I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
@@ -38,6 +40,7 @@ _HOLD_S = {"off": 0.0, "light": 0.02, "medium": 0.05, "strong": 0.15}
 _PROBABILITY_FLOOR = 1e-6
 # A poor picture is noisier, but the best one of a bad second still counts.
 _QUALITY_FLOOR = 0.1
+_BLOCK = 4096  # rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,33 +101,52 @@ def smooth_track(
         ValueError: Lengths differ, or time is NaN or runs backwards within a segment.
     """
     _check(time_s, segment, emotion_probability, valence_arousal, quality)
-    measured = np.isfinite(np.concatenate([emotion_probability, valence_arousal], axis=1)).all(axis=1)
+    measured = np.asarray(np.isfinite(emotion_probability).all(axis=1) & np.isfinite(valence_arousal).all(axis=1))
     if options.time_constant_s == 0:
         label = np.where(measured, np.argmax(np.nan_to_num(emotion_probability), axis=1), -1).astype(np.int8)
         return Smoothed(
             emotion_probability=emotion_probability.copy(), valence_arousal=valence_arousal.copy(), emotion=label
         )
-    values = np.concatenate([_centred_log(emotion_probability), valence_arousal.astype(np.float64)], axis=1)
-    trust = _trust(quality, len(time_s))
-    smoothed = np.full(values.shape, np.nan)
-    label = np.full(len(values), -1, np.int8)
+    smoothed = Smoothed(
+        emotion_probability=np.full_like(emotion_probability, np.nan),
+        valence_arousal=np.full_like(valence_arousal, np.nan),
+        emotion=np.full(len(time_s), -1, np.int8),
+    )
     for rows in _segments(segment):
         seen = measured[rows]
-        if not seen.any():
-            continue
-        time = time_s[rows]
-        duration_s = _duration(time[seen], options.time_constant_s)
-        noise = options.time_constant_s**2 / (duration_s * trust[rows][seen])
-        level = _kalman_rts(values[rows][seen], np.diff(time[seen]), noise)
-        smoothed[rows] = _bridge(time, time[seen], level)
-        weight = np.zeros(len(time))
-        weight[seen] = duration_s
-        label[rows] = _label(_softmax(smoothed[rows, :-2]), weight, options.hold_s / 2)
-    return Smoothed(
-        emotion_probability=_softmax(smoothed[:, :-2]).astype(np.float32),
-        valence_arousal=smoothed[:, -2:].astype(np.float32),
-        emotion=label,
-    )
+        if seen.any():
+            known = slice(None) if seen.all() else seen
+            values = emotion_probability[rows][known], valence_arousal[rows][known]
+            trusted = None if quality is None else quality[rows][known]
+            part = smoothed.emotion_probability[rows], smoothed.valence_arousal[rows], smoothed.emotion[rows]
+            _smooth_segment(time_s[rows], seen, values, trusted, options, part)
+    return smoothed
+
+
+def _smooth_segment(
+    time: F64, seen: Bool, values: tuple[F32, F32], quality: F32 | None, options: Smoothing, out: tuple[F32, F32, I8]
+) -> None:
+    """Smooth the `values` of the rows that were `seen`, into `out`."""
+    known = time if seen.all() else time[seen]
+    duration_s = _duration(known, options.time_constant_s)
+    level = np.empty((len(known), values[0].shape[1] + 2))
+    for block in _blocks(len(known)):
+        level[block, :-2] = _centred_log(values[0][block])
+        level[block, -2:] = values[1][block]
+    _kalman_rts(level, *_gains(np.diff(known), options.time_constant_s**2 / (duration_s * _trust(quality, len(known)))))
+    level = _bridge(time, known, level)
+    probability, valence_arousal, label = out
+    for block in _blocks(len(time)):
+        now = _softmax(level[block, :-2])
+        probability[block], valence_arousal[block], label[block] = now, level[block, -2:], now.argmax(axis=1)
+    weight = np.zeros(len(time))
+    weight[seen] = duration_s
+    _hold_label(label, level[:, :-2], weight, options.hold_s / 2)
+
+
+def _blocks(rows: int) -> Iterator[slice]:
+    """What is made at once from all rows is needed for some rows at a time only."""
+    return (slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK))
 
 
 def _check(time_s: F64, segment: I32, probability: F32, valence_arousal: F32, quality: F32 | None) -> None:
@@ -174,19 +196,14 @@ def _duration(time: F64, alone_s: float) -> F64:
     return np.where(np.isfinite(nearest), nearest, alone_s)
 
 
-def _kalman_rts(measured: F64, step_s: F64, noise: F64) -> F64:
-    """Smoothed means of random walks of unit drift per second.
+def _kalman_rts(level: F64, gain: array[float], back: array[float]) -> None:
+    """Smoothed means of random walks of unit drift per second, in place.
 
     Args:
-        measured: f64[M,D], measurements of D walks at the same moments.
-        step_s: f64[M-1], time between them.
-        noise: f64[M], variance of each measurement, the same for all walks.
-
-    Returns:
-        f64[M,D]. The gains do not depend on the measurements, so they are shared by all walks.
+        level: f64[M,D], measurements of D walks at the same moments.
+        gain: Of the filter, from `_gains`.
+        back: Of the smoother.
     """
-    gain, back = _gains(step_s.tolist(), noise.tolist())
-    level = measured.copy()
     now = level[0].copy()
     for row, k in zip(level[1:], gain, strict=True):
         now += k * (row - now)
@@ -194,14 +211,20 @@ def _kalman_rts(measured: F64, step_s: F64, noise: F64) -> F64:
     for row, c in zip(level[-2::-1], reversed(back), strict=True):
         now = row + c * (now - row)
         row[:] = now
-    return level
 
 
-def _gains(step_s: list[float], noise: list[float]) -> tuple[list[float], list[float]]:
-    """Gain of the filter at rows 1..M-1 and of the smoother at rows 0..M-2."""
-    variance = noise[0]  # no prior: the first measurement is all there is
-    gain, back = [], []
-    for step, variance_measured in zip(step_s, noise[1:], strict=True):
+def _gains(step_s: F64, noise: F64) -> tuple[array[float], array[float]]:
+    """Gain of the filter at rows 1..M-1 and of the smoother at rows 0..M-2.
+
+    They do not depend on the measurements, so they are shared by all walks.
+
+    Args:
+        step_s: f64[M-1], time between measurements.
+        noise: f64[M], variance of each measurement.
+    """
+    variance = float(noise[0])  # no prior: the first measurement is all there is
+    gain, back = array("d"), array("d")  # lists of floats take four times as much memory
+    for step, variance_measured in zip(step_s.data, noise[1:].data, strict=True):
         predicted = variance + step
         k = predicted / (predicted + variance_measured)
         back.append(variance / predicted)
@@ -217,23 +240,26 @@ def _bridge(time: F64, known: F64, level: F64) -> F64:
     return np.stack([np.interp(time, known, column) for column in level.T], axis=1)
 
 
-def _label(probability: F64, weight: F64, change_cost: float) -> I8:
-    """The label sequence of least cost, by dynamic programming (Viterbi, 1967); ties keep the label."""
-    leader: I8 = probability.argmax(axis=1).astype(np.int8)
-    if (leader == leader[0]).all():
-        return leader
-    loss = (probability.max(axis=1, keepdims=True) - probability) * weight[:, None]
-    cost = loss[0].copy()
-    changed = np.empty(probability.shape, bool)
-    origin = np.empty(len(probability), np.int8)
-    for row in range(1, len(probability)):
-        origin[row] = best = cost.argmin()
-        limit = cost[best] + change_cost
-        np.greater(cost, limit, out=changed[row])
-        np.minimum(cost, limit, out=cost)
-        cost += loss[row]
-    label = np.empty(len(probability), np.int8)
+def _hold_label(label: I8, logit: F64, weight: F64, change_cost: float) -> None:
+    """Turn the labels of the largest probability into the sequence of least cost; ties keep the label.
+
+    Dynamic programming (Viterbi, 1967).
+    """
+    if (label == label[0]).all():
+        return
+    cost = np.zeros(logit.shape[1])
+    changed = np.empty(logit.shape, bool)
+    origin = np.empty(len(logit), np.int8)
+    row = 0
+    for block in _blocks(len(logit)):
+        probability = _softmax(logit[block])
+        for loss in (probability.max(axis=1, keepdims=True) - probability) * weight[block, None]:
+            origin[row] = best = cost.argmin()
+            limit = cost[best] + change_cost
+            np.greater(cost, limit, out=changed[row])
+            np.minimum(cost, limit, out=cost)
+            cost += loss
+            row += 1
     label[-1] = cost.argmin()
-    for row in range(len(probability) - 1, 0, -1):
+    for row in range(len(label) - 1, 0, -1):
         label[row - 1] = origin[row] if changed[row, label[row]] else label[row]
-    return label

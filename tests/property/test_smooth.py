@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
+import smoothing_reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vidfer import smooth
 from vidfer.errors import UsageError
 from vidfer.smooth import Smoothed, Smoothing, smooth_track
 from vidfer.types import F32, F64
@@ -314,6 +317,32 @@ def test_lengths_are_checked() -> None:
 def test_unknown_preset() -> None:
     with pytest.raises(UsageError, match="unknown smoothing 'hard': choose one of off, light, medium, strong"):
         Smoothing.preset("hard")
+
+
+@settings(deadline=None, max_examples=100)
+@given(seeds, st.sampled_from([OFF, *ON]), st.booleans(), st.sampled_from([1, 7, 4096]))
+def test_values_are_those_made_with_everything_in_memory(seed: int, options: Smoothing, gaps: bool, block: int) -> None:
+    track = Track(seed, gaps=gaps)
+    track.segment = np.cumsum(np.random.default_rng(seed).random(len(track.time_s)) < 0.05).astype(np.int32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(smooth, "_BLOCK", block)
+        got = track.smooth(options)
+    columns = track.time_s, track.segment, track.probability, track.valence_arousal, track.quality
+    wanted = smoothing_reference.smooth_track(*columns, options)
+    np.testing.assert_array_equal(got.emotion_probability, wanted.emotion_probability)
+    np.testing.assert_array_equal(got.valence_arousal, wanted.valence_arousal)
+    np.testing.assert_array_equal(got.emotion, wanted.emotion)
+
+
+def test_memory_is_what_a_long_track_can_afford() -> None:
+    """An hour of one face at 25 fps is 90,000 rows."""
+    track = Track(1, rows=40_000, gaps=False)
+    tracemalloc.start()
+    try:
+        track.smooth(MEDIUM)
+        assert tracemalloc.get_traced_memory()[1] / 40_000 < 200, "bytes a row"
+    finally:
+        tracemalloc.stop()
 
 
 def test_speed() -> None:

@@ -9,13 +9,41 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linking_reference import link
 
+from vidfer.vision import tracklets
 from vidfer.vision.linkage import Allowance, join_closest_first, unit
-from vidfer.vision.tracklets import LinkOptions, link_tracklets
+from vidfer.vision.tracklets import LinkOptions, Tracklet, link_tracklets
 
 FPS = 25.0
 OPTIONS = LinkOptions(join_cosine=0.6, return_cosine=0.4, follow_cosine=0.3, split_cosine=0.2)
 seeds = st.integers(0, 2**32 - 1)
+
+
+def linked(*, frame, time_s, shot, tracklet, box_px, embedding, confidence=None, options=None):
+    """Track ids i64[R] of rows in any order."""
+    confidence = np.ones(len(frame), np.float32) if confidence is None else confidence
+    order = np.lexsort((frame, tracklet))
+    groups = np.split(order, np.flatnonzero(np.diff(tracklet[order])) + 1) if len(order) else []
+    links = link_tracklets(
+        (
+            Tracklet(
+                frame=frame[rows],
+                time_s=time_s[rows],
+                shot=int(shot[rows[0]]),
+                box_px=box_px[rows],
+                confidence=confidence[rows],
+                embedding=lambda start, stop, rows=rows: embedding[rows[start:stop]],
+            )
+            for rows in groups
+        ),
+        options,
+    )
+    track = np.empty(len(frame), np.int64)
+    for number, rows in enumerate(groups):
+        mine = links.tracklet == number
+        track[rows] = np.repeat(links.track[mine], np.diff(links.start[mine], append=len(rows)))
+    return track
 
 
 def looks(person, count=1, noise=0.0, seed=0):
@@ -66,7 +94,7 @@ def random_source(seed, tracklets=14, people=4, noise=1.5):
 @settings(max_examples=80, deadline=None)
 def test_no_two_faces_of_a_frame_share_an_id_and_ids_are_dense_in_order(seed):
     rows = random_source(seed)
-    track = link_tracklets(**rows, options=OPTIONS)
+    track = linked(**rows, options=OPTIONS)
     assert len(np.unique(np.stack([rows["frame"], track]), axis=1).T) == len(track)
     names = np.unique(track)
     assert names.tolist() == list(range(len(names)))
@@ -82,12 +110,12 @@ def test_no_two_faces_of_a_frame_share_an_id_and_ids_are_dense_in_order(seed):
 @settings(max_examples=40, deadline=None)
 def test_names_of_tracklets_and_order_of_rows_do_not_matter(seed):
     rng, rows = np.random.default_rng(seed), random_source(seed)
-    track = link_tracklets(**rows, options=OPTIONS)
+    track = linked(**rows, options=OPTIONS)
     renamed = {**rows, "tracklet": rng.permutation(1000)[rows["tracklet"]]}
-    np.testing.assert_array_equal(link_tracklets(**renamed, options=OPTIONS), track)
+    np.testing.assert_array_equal(linked(**renamed, options=OPTIONS), track)
     order = rng.permutation(len(track))
     shuffled = {name: column[order] for name, column in renamed.items()}
-    np.testing.assert_array_equal(link_tracklets(**shuffled, options=OPTIONS), track[order])
+    np.testing.assert_array_equal(linked(**shuffled, options=OPTIONS), track[order])
 
 
 @given(seed=seeds)
@@ -95,7 +123,7 @@ def test_names_of_tracklets_and_order_of_rows_do_not_matter(seed):
 def test_strangers_stay_as_they_are(seed):
     rows = random_source(seed)
     rows["embedding"] = np.concatenate([looks(int(name)) for name in rows["tracklet"]])
-    track = link_tracklets(**rows, options=OPTIONS)
+    track = linked(**rows, options=OPTIONS)
     pairs = np.unique(np.stack([rows["tracklet"], track]), axis=1)
     assert pairs.shape[1] == len(np.unique(track)) == len(np.unique(rows["tracklet"]))
 
@@ -105,7 +133,7 @@ def test_strangers_stay_as_they_are(seed):
 def test_nothing_is_joined_below_the_threshold(seed, threshold):
     options = LinkOptions(join_cosine=threshold, return_cosine=threshold, follow_cosine=threshold, split_cosine=-1)
     rows = random_source(seed)
-    track = link_tracklets(**rows, options=options)
+    track = linked(**rows, options=options)
     for name in np.unique(track):
         parts = np.unique(rows["tracklet"][track == name])
         means = unit(np.stack([rows["embedding"][rows["tracklet"] == p].sum(0, dtype=np.float64) for p in parts]))
@@ -119,8 +147,8 @@ def test_a_person_who_comes_back_keeps_the_id_if_sure():
     rows = together(
         stretch(0, 1, 0, 50), stretch(1, 2, 10, 400, x=300), stretch(2, 1, 200, 260), stretch(3, 3, 300, 350)
     )
-    assert np.unique(link_tracklets(**rows, options=OPTIONS)[rows["tracklet"] == 2]).tolist() == [0]
-    assert len(np.unique(link_tracklets(**rows, options=OPTIONS))) == 3
+    assert np.unique(linked(**rows, options=OPTIONS)[rows["tracklet"] == 2]).tolist() == [0]
+    assert len(np.unique(linked(**rows, options=OPTIONS))) == 3
 
 
 def alike(cosine):
@@ -129,7 +157,7 @@ def alike(cosine):
     def pair(first, **where):
         a, b = stretch(0, 0, 0, 50), stretch(1, 0, first, first + 50, **where)
         b["embedding"][:] = cosine * looks(0) + np.sqrt(1 - cosine**2) * looks(1)
-        return len(np.unique(link_tracklets(**together(a, b), options=OPTIONS))) == 1
+        return len(np.unique(linked(**together(a, b), options=OPTIONS))) == 1
 
     return pair
 
@@ -147,16 +175,16 @@ def test_how_sure_it_must_be_depends_on_how_near_it_is():
 def test_one_look_is_less_sure_than_many():
     long, brief = stretch(0, 0, 0, 50, shot=0), stretch(1, 0, 1000, 1000, shot=1)
     brief["embedding"][:] = 0.7 * looks(0) + np.sqrt(1 - 0.7**2) * looks(1)
-    assert len(np.unique(link_tracklets(**together(long, brief), options=OPTIONS))) == 2
+    assert len(np.unique(linked(**together(long, brief), options=OPTIONS))) == 2
     sure = replace(OPTIONS, join_doubt=0.0)
-    assert len(np.unique(link_tracklets(**together(long, brief), options=sure))) == 1
+    assert len(np.unique(linked(**together(long, brief), options=sure))) == 1
 
 
 def test_what_is_hardly_a_face_is_never_sure():
     rows = together(stretch(0, 0, 0, 50), stretch(1, 0, 1000, 1050, shot=1))
     clear, dim = np.ones(len(rows["frame"]), np.float32), np.where(rows["shot"] == 0, 1, 0.3).astype(np.float32)
-    assert len(np.unique(link_tracklets(**rows, confidence=clear, options=OPTIONS))) == 1
-    assert len(np.unique(link_tracklets(**rows, confidence=dim, options=OPTIONS))) == 2
+    assert len(np.unique(linked(**rows, confidence=clear, options=OPTIONS))) == 1
+    assert len(np.unique(linked(**rows, confidence=dim, options=OPTIONS))) == 2
 
 
 @pytest.mark.parametrize("swap", [10, 30, 47])
@@ -164,7 +192,7 @@ def test_two_who_swapped_tracklets_are_put_right(swap):
     left, right = stretch(0, 0, 0, 60, x=100), stretch(1, 1, 0, 60, x=160)
     left["embedding"][swap:], right["embedding"][swap:] = looks(1), looks(0)
     rows = together(left, right)
-    track = link_tracklets(**rows, options=OPTIONS)
+    track = linked(**rows, options=OPTIONS)
     person = rows["embedding"][:, 1] > 0.5
     np.testing.assert_array_equal(track, person.astype(int))
 
@@ -173,7 +201,7 @@ def test_a_turned_head_or_a_hand_does_not_split():
     rows = stretch(0, 0, 0, 100)
     rows["embedding"][40:60] = 0.5 * looks(0) + np.sqrt(0.75) * looks(1)
     rows["embedding"][80:83] = looks(2)
-    assert not link_tracklets(**rows, options=OPTIONS).any()
+    assert not linked(**rows, options=OPTIONS).any()
 
 
 def test_a_split_is_at_the_frame_of_the_change_at_any_frame_rate():
@@ -181,26 +209,44 @@ def test_a_split_is_at_the_frame_of_the_change_at_any_frame_rate():
     rows["embedding"][33:] = looks(1)
     for slow in (0.3, 1.0, 12.5):
         timed = {**rows, "time_s": rows["time_s"] * slow}
-        assert link_tracklets(**timed, options=OPTIONS).tolist() == [0] * 33 + [1] * 48
+        assert linked(**timed, options=OPTIONS).tolist() == [0] * 33 + [1] * 48
     too_short = {name: column[31:36] for name, column in rows.items()}
-    assert not link_tracklets(**too_short, options=OPTIONS).any()
+    assert not linked(**too_short, options=OPTIONS).any()
 
 
 def test_unknown_embeddings_are_left_alone():
     rows = together(stretch(0, 0, 0, 50), stretch(1, 0, 60, 90), stretch(2, 0, 100, 130))
     rows["embedding"][rows["tracklet"] == 1] = np.nan
     rows["embedding"][3] = np.inf
-    track = link_tracklets(**rows, options=OPTIONS)
+    track = linked(**rows, options=OPTIONS)
     assert [track[rows["tracklet"] == name][0] for name in range(3)] == [0, 1, 0]
+
+
+def vars_of(rows):
+    """Of one tracklet."""
+    columns = {name: rows[name] for name in ("frame", "time_s", "box_px")}
+    return columns | {"shot": 0, "confidence": np.ones(len(rows["frame"])), "embedding": None}
+
+
+@given(seed=seeds, block=st.sampled_from([1, 3, 1024]), rounded=st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_tracks_are_those_made_with_everything_in_memory(seed, block, rounded):
+    rows = random_source(seed)
+    rows["confidence"] = np.random.default_rng(seed).uniform(0.3, 1, len(rows["frame"])).astype(np.float32)
+    if rounded:  # as the parts hold them
+        rows["embedding"] = rows["embedding"].astype(np.float16).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracklets, "_BLOCK", block)
+        np.testing.assert_array_equal(linked(**rows, options=OPTIONS), link(**rows, options=OPTIONS))
 
 
 def test_no_rows_and_bad_rows():
     nothing = {name: column[:0] for name, column in stretch(0, 0, 0, 1).items()}
-    assert link_tracklets(**nothing).tolist() == []
-    with pytest.raises(ValueError, match="tracklet 0 has more"):
-        link_tracklets(**together(stretch(0, 0, 0, 5), stretch(0, 0, 5, 9)))
+    assert linked(**nothing).tolist() == []
+    with pytest.raises(ValueError, match="one face per frame"):
+        linked(**together(stretch(0, 0, 0, 5), stretch(0, 0, 5, 9)))
     with pytest.raises(ValueError, match="one row per face"):
-        link_tracklets(**{**stretch(0, 0, 0, 5), "frame": np.arange(3)})
+        Tracklet(**{**vars_of(stretch(0, 0, 0, 5)), "frame": np.arange(3)})
     with pytest.raises(ValueError, match="split <= follow"):
         LinkOptions(join_cosine=0.2)
 
@@ -258,7 +304,7 @@ def test_it_is_fast_enough_for_a_day_of_crowds():
     centre = rng.standard_normal((people, 128))
     embedding = centre[person][name] + 0.8 * rng.standard_normal((len(name), 128))
     start = time.process_time()
-    link_tracklets(
+    linked(
         frame=frame,
         time_s=frame / FPS,
         shot=np.zeros(len(name), np.int32),

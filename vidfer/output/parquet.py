@@ -24,7 +24,7 @@ from vidfer.output.files import put_in_place, writing
 FOOTER_KEY = "vidfer"
 ROW_GROUP_ROWS = 65_536
 # Rows with 478 landmarks take 6 kB each: without this limit a row group of them would hold 390 MB in memory.
-ROW_GROUP_BYTES = 64 << 20
+ROW_GROUP_BYTES = 16 << 20
 # Older ones can neither write nor read nulls in fixed size lists (apache/arrow issues 24425 and 35692).
 _NULLS_IN_FIXED_SIZE_LISTS = int(pa.__version__.split(".")[0]) >= 26
 _SIZE_KEY = b"fixed_size"

@@ -79,7 +79,7 @@ def read_parts(folder: Path, columns: Sequence[str] | None = None) -> Iterator[p
     """The complete parts of a folder, one table at a time; only some columns where named."""
     for path in part_paths(folder):
         with open_table(path) as file:
-            yield restored(file.read(columns=None if columns is None else list(columns)))
+            yield restored(file.read(columns=None if columns is None else list(columns), use_threads=False))
 
 
 def last_state(folder: Path) -> dict[str, Any] | None:

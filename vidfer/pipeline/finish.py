@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vidfer.output.parquet import TableWriter
 from vidfer.output.parts import read_parts
 from vidfer.pipeline import tables
-from vidfer.pipeline.tracks import second_look
+from vidfer.pipeline.tracks import SecondLook
 from vidfer.schema import observation_schema, tracks_schema
 from vidfer.smooth import Smoothing
 from vidfer.vision.tracklets import LinkOptions
@@ -43,14 +44,14 @@ def finish(
     Returns:
         The footer.
     """
-    seen = second_look(read_parts(parts), frame_interval_s=frame_interval_s, smoothing=smoothing, link=link)
-    rows = tables.tracks(seen, source=source)
-    about = describe(len(seen), rows.num_rows)
-    with TableWriter(table, observation_schema(landmarks)) as writer:  # type: ignore[arg-type]
-        for part in tables.observations(read_parts(parts), seen, source=source, landmarks=landmarks):
-            writer.write(part)
-        writer.set_metadata(about)
+    with SecondLook(parts, partial(read_parts, parts), frame_interval_s=frame_interval_s) as seen:
+        rows = seen.tracks(smoothing, link, tables.track_row)
+        about = describe(seen.faces, len(rows))
+        with TableWriter(table, observation_schema(landmarks)) as writer:  # type: ignore[arg-type]
+            for part, faces in seen.observations(tables.raw_columns(landmarks)):
+                writer.write(tables.observations(part, faces, source=source, landmarks=landmarks))
+            writer.set_metadata(about)
     with TableWriter(tracks, tracks_schema()) as writer:
-        writer.write(rows)
+        writer.write(tables.tracks(rows, source=source))
         writer.set_metadata(about)
     return about

@@ -2,73 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vidfer import schema
 from vidfer.pipeline.raw import matrix
-from vidfer.pipeline.tracks import Observed, by_track
+from vidfer.pipeline.tracks import Seen, Track, softmax
 from vidfer.types import EMOTIONS, FACE_STATUS, I64, PREDICTED, Bool
 
 Columns = dict[str, pa.Array]
 
 
-def observations(
-    parts: Iterator[pa.Table], seen: Observed, *, source: str, landmarks: int | None
-) -> Iterator[pa.Table]:
-    """Rows of the table of observations, one table per raw part, sorted by (frame, face_id)."""
+def observations(part: pa.Table, seen: Seen, *, source: str, landmarks: int | None) -> pa.Table:
+    """Rows of the table of observations for one raw part, sorted by (frame, face_id)."""
     wanted = schema.observation_schema(landmarks)  # type: ignore[arg-type]
-    start = looked = 0
-    for part in parts:
-        is_face = pc.is_valid(part["tracklet"]).to_numpy(zero_copy_only=False).copy()
-        found = int(is_face.sum())
-        is_face[is_face] = seen.is_sure[looked : looked + found]
-        looked += found
-        rows = slice(start, start + int(is_face.sum()))
-        start = rows.stop
-        columns = _part_columns(part, is_face, seen, rows, landmarks)
-        columns["source"] = pa.array([source] * len(columns["frame"]))
-        yield pa.table([columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted)
+    columns = _columns(part, seen, landmarks)
+    columns["source"] = pa.array([source] * len(columns["frame"]))
+    return pa.table([columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted)
 
 
-def _part_columns(part: pa.Table, is_face: Bool, seen: Observed, rows: slice, landmarks: int | None) -> Columns:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Origin:
+    """Where each output row comes from.
+
+    Attributes:
+        row: i64[N], row of the part that it takes its frame's columns from: its own, if it has one.
+        face: i64[N], number among the sure faces of the part; 0 where it is none.
+        bridge: i64[N], number among the bridged rows; 0 where it is none.
+        kind: i64[N], one of _FACE, _BRIDGED, _EMPTY.
+        face_id: i64[N], -1 in frames without a face.
+    """
+
+    row: I64
+    face: I64
+    bridge: I64
+    kind: I64
+    face_id: I64
+
+
+_FACE, _BRIDGED, _EMPTY = 0, 1, 2
+
+
+def _columns(part: pa.Table, seen: Seen, landmarks: int | None) -> Columns:
     """Columns of one part: its faces, the bridged rows of its frames, and its frames without either."""
-    frame = part["frame"].to_numpy()
-    span = (frame[0], frame[-1]) if len(frame) else (0, -1)
-    bridged = np.flatnonzero((seen.bridge.frame >= span[0]) & (seen.bridge.frame <= span[1]))
-    # One row for each frame without a face, the first of those that analysis left.
-    first_of_frame = np.diff(frame, prepend=-1) != 0
-    occupied = np.concatenate([frame[is_face], seen.bridge.frame[bridged]])
-    empty = np.flatnonzero(first_of_frame & ~np.isin(frame, occupied))
-    # Where each output row takes its frame's columns from: faces and empty frames from themselves.
-    origin = np.concatenate([np.flatnonzero(is_face), np.searchsorted(frame, seen.bridge.frame[bridged]), empty])
-    n_faces, n_bridged = int(is_face.sum()), len(bridged)
-    kind = np.repeat([0, 1, 2], [n_faces, n_bridged, len(empty)])
-    face_id = np.concatenate([seen.face_id[rows], seen.bridge.face_id[bridged], np.full(len(empty), -1)])
-    order = np.lexsort((face_id, frame[origin]))
-    origin, kind, face_id = origin[order], kind[order], face_id[order]
-    # Row of each real face among `seen`; of bridged rows among the bridge; 0 where it does not count.
-    in_seen = np.concatenate([np.arange(rows.start, rows.stop), np.zeros(n_bridged + len(empty), np.int64)])[order]
-    in_bridge = np.concatenate([np.zeros(n_faces, np.int64), bridged, np.zeros(len(empty), np.int64)])[order]
+    origin = _origin(part["frame"].to_numpy(), seen)
     return {
-        **_frame_columns(part, is_face, origin),
-        **_box_columns(part, seen, origin, kind, face_id, in_seen, in_bridge),
-        **_affect_columns(seen, kind == 0, in_seen),
-        **_shape_columns(part, origin, kind == 0, landmarks),
+        **_frame_columns(part, seen.is_sure, origin.row),
+        **_box_columns(part, seen, origin),
+        **_affect_columns(part, seen, origin),
+        **_shape_columns(part, origin, landmarks),
     }
 
 
-def _frame_columns(part: pa.Table, is_face: Bool, origin: I64) -> Columns:
+def _origin(frame: I64, seen: Seen) -> _Origin:
+    own = np.flatnonzero(seen.is_sure)
+    # One row for each frame without a face, the first of those that analysis left.
+    occupied = np.concatenate([frame[own], frame[seen.bridge_at]])
+    empty = np.flatnonzero((np.diff(frame, prepend=-1) != 0) & ~np.isin(frame, occupied))
+    faces, bridged = len(own), len(seen.bridge_at)
+    none = np.zeros(len(empty), np.int64)
+    row = np.concatenate([own, seen.bridge_at, empty])
+    face_id = np.concatenate([seen.face_id, seen.bridge_id, none - 1])
+    order = np.lexsort((face_id, frame[row]))
+    return _Origin(
+        row=row[order],
+        face=np.concatenate([np.arange(faces), np.zeros(bridged, np.int64), none])[order],
+        bridge=np.concatenate([np.zeros(faces, np.int64), np.arange(bridged), none])[order],
+        kind=np.repeat([_FACE, _BRIDGED, _EMPTY], [faces, bridged, len(empty)])[order],
+        face_id=face_id[order],
+    )
+
+
+def _frame_columns(part: pa.Table, is_face: Bool, row: I64) -> Columns:
     frame = part["frame"].to_numpy()
     names, inverse = np.unique(frame, return_inverse=True)
     count = np.bincount(inverse, is_face, len(names))[inverse]
-    take = pa.array(origin)
-    corrupt = part["corrupt"].to_numpy()[origin]
+    take = pa.array(row)
+    corrupt = part["corrupt"].to_numpy()[row]
     return {
         "frame": part["frame"].combine_chunks().take(take),
         "pts": part["pts"].combine_chunks().take(take),
@@ -77,69 +91,79 @@ def _frame_columns(part: pa.Table, is_face: Bool, origin: I64) -> Columns:
         "epoch": part["epoch"].combine_chunks().take(take),
         "shot": part["shot"].combine_chunks().take(take),
         "frame_status": pa.array(np.where(corrupt, "corrupt", "ok")),
-        "n_faces": pa.array(count[origin].astype(np.int16)),
+        "n_faces": pa.array(count[row].astype(np.int16)),
     }
 
 
-def _box_columns(
-    part: pa.Table, seen: Observed, origin: I64, kind: I64, face_id: I64, in_seen: I64, in_bridge: I64
-) -> Columns:
-    box = np.zeros((len(kind), 4), np.float32)
-    box[kind == 0] = seen.box_px[in_seen[kind == 0]]
-    box[kind == 1] = seen.bridge.box_px[in_bridge[kind == 1]]
-    status = part["status"].combine_chunks().fill_null(0).to_numpy()[origin]
-    status[kind == 1] = PREDICTED
-    empty = kind == 2
+def _box_columns(part: pa.Table, seen: Seen, origin: _Origin) -> Columns:
+    bridged, empty = origin.kind == _BRIDGED, origin.kind == _EMPTY
+    box = matrix(part["box"], 4)[origin.row]
+    box[bridged] = seen.bridge_box[origin.bridge[bridged]]
+    status = part["status"].combine_chunks().fill_null(0).to_numpy()[origin.row]
+    status[bridged] = PREDICTED
     columns = {
-        "face_id": _nullable(face_id.astype(np.int32), empty),
+        "face_id": _nullable(origin.face_id.astype(np.int32), empty),
         "face_status": _nullable(np.array(FACE_STATUS)[status], empty),
-        "confidence": _gathered(seen.score, in_seen, kind == 0),
-        "quality": _gathered(seen.quality, in_seen, kind == 0),
+        "confidence": _taken(part["score"], origin),
+        "quality": _taken(part["quality"], origin),
     }
     sides = {"x": box[:, 0], "y": box[:, 1], "w": box[:, 2] - box[:, 0], "h": box[:, 3] - box[:, 1]}
     return columns | {f"face_{side}": _nullable(values, empty) for side, values in sides.items()}
 
 
-def _affect_columns(seen: Observed, real: Bool, in_seen: I64) -> Columns:
-    labels = np.array(EMOTIONS)
-    smooth = seen.smoothed
-    raw_label = seen.probability.argmax(1) if len(seen) else np.zeros(0, np.int64)
+def _affect_columns(part: pa.Table, seen: Seen, origin: _Origin) -> Columns:
+    labels, real = np.array(EMOTIONS), origin.kind == _FACE
+    probability = softmax(matrix(part["emotion"], len(EMOTIONS))[origin.row])
+    valence_arousal = matrix(part["valence_arousal"], 2)[origin.row]
+    smoothed = np.zeros(len(real), seen.smoothed.dtype)
+    smoothed[real] = seen.smoothed[origin.face[real]]
     columns = {
-        "emotion": _gathered(labels[raw_label], in_seen, real),
-        "emotion_smooth": _gathered(labels[smooth.emotion], in_seen, real),
+        "emotion": _nullable(labels[probability.argmax(axis=1)], ~real),
+        "emotion_smooth": _nullable(labels[smoothed["emotion"]], ~real),
     }
     for i, name in enumerate(EMOTIONS):
-        columns[f"emotion_{name}"] = _gathered(seen.probability[:, i], in_seen, real)
-        columns[f"emotion_{name}_smooth"] = _gathered(smooth.emotion_probability[:, i], in_seen, real)
+        columns[f"emotion_{name}"] = _nullable(probability[:, i], ~real)
+        columns[f"emotion_{name}_smooth"] = _nullable(smoothed["emotion_probability"][:, i], ~real)
     for i, name in enumerate(("valence", "arousal")):
-        columns[name] = _gathered(seen.valence_arousal[:, i], in_seen, real)
-        columns[f"{name}_smooth"] = _gathered(smooth.valence_arousal[:, i], in_seen, real)
+        columns[name] = _nullable(valence_arousal[:, i], ~real)
+        columns[f"{name}_smooth"] = _nullable(smoothed["valence_arousal"][:, i], ~real)
     return columns
 
 
-def _shape_columns(part: pa.Table, origin: I64, real: Bool, landmarks: int | None) -> Columns:
-    pose = matrix(part["pose"], 3)[origin]
-    columns = {name: _nullable(pose[:, i], ~real) for i, name in enumerate(("pitch", "yaw", "roll"))}
-    take = pa.array(origin, mask=~real)
-    for name in ("landmarks", "landmarks_z") if landmarks == 478 else ("landmarks",) if landmarks else ():
-        columns[name] = part[name].combine_chunks().take(take)
+def _shape_columns(part: pa.Table, origin: _Origin, landmarks: int | None) -> Columns:
+    pose = matrix(part["pose"], 3)[origin.row]
+    columns = {name: _nullable(pose[:, i], origin.kind != _FACE) for i, name in enumerate(("pitch", "yaw", "roll"))}
+    for name in _landmark_columns(landmarks):
+        columns[name] = _taken(part[name], origin)
     return columns
+
+
+def _landmark_columns(landmarks: int | None) -> tuple[str, ...]:
+    if landmarks is None:
+        return ()
+    return ("landmarks", "landmarks_z") if landmarks == 478 else ("landmarks",)
+
+
+def raw_columns(landmarks: int | None) -> tuple[str, ...]:
+    """Columns of a raw part that `observations` needs."""
+    return (*_OF_FRAMES, *_OF_FACES, *_landmark_columns(landmarks))
+
+
+_OF_FRAMES = ("frame", "pts", "time_s", "captured_utc", "epoch", "shot", "corrupt")
+_OF_FACES = ("tracklet", "status", "score", "quality", "box", "emotion", "valence_arousal", "pose")
 
 
 def _nullable(values: npt.NDArray[Any], null: Bool) -> pa.Array:
     return pa.array(values, mask=null)
 
 
-def _gathered(values: npt.NDArray[Any], index: I64, real: Bool) -> pa.Array:
-    """values[index] where `real`, null elsewhere."""
-    if not len(values):
-        return pa.nulls(len(index), pa.array(values).type)
-    return pa.array(values[index], mask=~real)
+def _taken(column: pa.ChunkedArray, origin: _Origin) -> pa.Array:
+    """A column of the part where there is a face, null elsewhere."""
+    return column.combine_chunks().take(pa.array(origin.row, mask=origin.kind != _FACE))
 
 
-def tracks(seen: Observed, *, source: str) -> pa.Table:
-    """One row per track; shares and means are over its detected and tracked rows, raw values."""
-    rows = [_track_row(seen, index) for index in by_track(seen.face_id, seen.frame)]
+def tracks(rows: list[dict[str, Any]], *, source: str) -> pa.Table:
+    """The table of tracks, of one `track_row` each."""
     wanted = schema.tracks_schema()
     columns: dict[str, pa.Array] = {}
     for field in wanted:
@@ -149,29 +173,28 @@ def tracks(seen: Observed, *, source: str) -> pa.Table:
     return pa.table(columns, schema=wanted)
 
 
-def _track_row(seen: Observed, index: I64) -> dict[str, Any]:
-    frame, time_s = seen.frame[index], seen.time_s[index]
-    mean = seen.probability[index].mean(0)
-    size = seen.box_px[index, 2:] - seen.box_px[index, :2]
-    affect = seen.valence_arousal[index].astype(np.float64)
-    best = seen.quality[index].argmax()
+def track_row(track: Track) -> dict[str, Any]:
+    """What is to be said of a track; shares and means are over its detected and tracked rows, raw values."""
+    frame, look = track.frame, track.look
+    probability, affect = track.affect[:, : len(EMOTIONS)], track.affect[:, len(EMOTIONS) :].astype(np.float64)
+    mean = probability.mean(axis=0, dtype=np.float64)
     return {
-        "face_id": int(seen.face_id[index[0]]),
+        "face_id": track.face_id,
         "first_frame": int(frame[0]),
         "last_frame": int(frame[-1]),
-        "first_timestamp": float(time_s[0]),
-        "last_timestamp": float(time_s[-1]),
-        "frames": len(index),
-        "coverage": len(index) / seen.frames_between(int(frame[0]), int(frame[-1])),
-        "face_w_median": float(np.median(size[:, 0])),
-        "face_h_median": float(np.median(size[:, 1])),
-        "confidence_median": float(np.median(seen.score[index])),
-        "quality_median": float(np.median(seen.quality[index])),
+        "first_timestamp": track.timestamp[0],
+        "last_timestamp": track.timestamp[1],
+        "frames": len(frame),
+        "coverage": len(frame) / track.analysed,
+        "face_w_median": float(np.median(look["box"][:, 2] - look["box"][:, 0])),
+        "face_h_median": float(np.median(look["box"][:, 3] - look["box"][:, 1])),
+        "confidence_median": float(np.median(look["score"])),
+        "quality_median": float(np.median(look["quality"])),
         "emotion": EMOTIONS[int(mean.argmax())],
         **{f"emotion_{name}_mean": float(mean[i]) for i, name in enumerate(EMOTIONS)},
         "valence_mean": float(affect[:, 0].mean()),
         "valence_sd": float(affect[:, 0].std()),
         "arousal_mean": float(affect[:, 1].mean()),
         "arousal_sd": float(affect[:, 1].std()),
-        "best_frame": int(frame[best]),
+        "best_frame": int(frame[look["quality"].argmax()]),
     }

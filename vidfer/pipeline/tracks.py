@@ -1,149 +1,278 @@
-"""A second look at a whole file: final ids, bridged gaps and smoothed affect, from what analysis left in the parts."""
+"""A second look at a whole file: final ids, bridged gaps and smoothed affect, from what analysis left in the parts.
+
+The parts lie in the order of time, linking and smoothing need them track by track. So the columns that these need go
+into scratch files first, tracklet by tracklet; a track is then a few stretches in there. In memory are some bytes for
+each frame, the sums of linking, and one track at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vidfer.pipeline.bridge import Bridge, bridge
 from vidfer.pipeline.raw import matrix
-from vidfer.smooth import Smoothed, Smoothing, smooth_track
-from vidfer.types import DETECTED, F32, F64, I64, Bool
-from vidfer.vision.tracklets import LinkOptions, link_tracklets
+from vidfer.pipeline.scratch import Rows, Scratch, Slots, Span
+from vidfer.pipeline.timeline import Timeline
+from vidfer.smooth import Smoothed, Smoothing
+from vidfer.types import DETECTED, F32, I64, Bool
+from vidfer.vision.tracklets import LinkOptions, Tracklet, link_tracklets
 
-# SCHEMA: a face out of sight for longer comes back under a new id, or unbridged where appearance is sure.
-BRIDGED_GAP_S = 1.0
-_SMOOTH_GAP_S, _SMOOTH_GAP_STEPS = 0.5, 3
-LIGHT_COLUMNS: tuple[str, ...]
-LIGHT_COLUMNS = ("frame", "time_s", "epoch", "shot", "tracklet", "status", "score", "presence", "quality", "box")
-LIGHT_COLUMNS += ("emotion", "valence_arousal", "embedding")
 # Best detector score + mean presence of a track of a real face. One look can be wrong, a whole track hardly: on the
 # development clips without a face no more than 0.1 % of the frames keep one from 1.4 on, and hardly a true face is lost
 # up to 1.5.
 SURE_FACE = 1.45
 
+FRAME_COLUMNS = ("frame", "time_s", "shot", "epoch", "tracklet")
+_LOOK_COLUMNS = ("frame", "tracklet", "status", "score", "presence", "quality", "box")
+FACE_COLUMNS = (*_LOOK_COLUMNS, "emotion", "valence_arousal", "embedding")
+_LOOK = np.dtype(
+    [("at", "i4"), ("score", "f4"), ("presence", "f4"), ("quality", "f4"), ("box", "f4", 4), ("detected", "?")]
+)
+_AFFECT = np.dtype(("f4", 10))
+_EMBEDDING = np.dtype(("f2", 128))
+SMOOTHED = np.dtype([("emotion_probability", "f4", 8), ("valence_arousal", "f4", 2), ("emotion", "i1")])
+_BLOCK = 4096  # rows
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bridge:
-    """Rows inside gaps of tracks: frame i64[P], face_id i64[P], box f32[P,4]."""
+class Track:
+    """One track of a face: every look at it, in the order of time.
 
+    Attributes:
+        face_id: Dense from 0, in order of first appearance.
+        frame: i64[T].
+        timestamp: Of its first and last frame, None where they have none.
+        analysed: Number of frames from its first to its last one.
+        look: Rows with score, quality and box.
+        affect: f32[T,10], probabilities of the emotions, valence, arousal.
+    """
+
+    face_id: int
     frame: I64
-    face_id: I64
-    box_px: F32
+    timestamp: tuple[float | None, float | None]
+    analysed: int
+    look: Rows
+    affect: F32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """Every sure face of a source (one row each, in the order of the parts), with what the second look adds."""
+class Seen:
+    """The sure faces of one part, in its order, and what bridges gaps in its frames.
 
-    frame: I64
-    time_s: F64
-    shot: I64
-    box_px: F32
-    score: F32
-    quality: F32
-    probability: F32
-    valence_arousal: F32
+    Attributes:
+        is_sure: bool[R], which rows of the part they are.
+        face_id: i64[S].
+        smoothed: [S] of `SMOOTHED`.
+        bridge_at: i64[B], place of the frame among those of the part.
+        bridge_id: i64[B], face id.
+        bridge_box: f32[B,4].
+    """
+
+    is_sure: Bool
     face_id: I64
-    smoothed: Smoothed
-    bridge: Bridge
-    analysed: I64  # indices of all analysed frames, sorted
-    is_sure: Bool  # of every face in the parts: whether it is one of these
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def frames_between(self, first: int, last: int) -> int:
-        """Analysed frames from `first` to `last`, both included."""
-        return int(np.searchsorted(self.analysed, last, "right") - np.searchsorted(self.analysed, first))
+    smoothed: Rows
+    bridge_at: I64
+    bridge_id: I64
+    bridge_box: F32
 
 
-def second_look(
-    parts: Iterator[pa.Table], *, frame_interval_s: float, smoothing: Smoothing, link: LinkOptions
-) -> Observed:
-    """Link, bridge and smooth the faces of a whole source.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pieces:
+    """Stretches of rows in the scratch files: start, end, face id (-1 is none), and where the track goes on (or -1)."""
+
+    start: I64
+    stop: I64
+    face_id: I64
+    onward: I64
+
+    def of(self, slot: I64) -> I64:
+        return np.searchsorted(self.start, slot, "right") - 1
+
+
+class SecondLook:
+    """Links, smooths and bridges the faces of a whole source; a context manager, which owns its scratch files.
 
     Args:
-        parts: Raw parts in order, with `LIGHT_COLUMNS`.
+        folder: For the scratch files.
+        parts: Reads some columns of the raw parts, from the first part on at every call.
         frame_interval_s: Usual time between two analysed frames.
-        smoothing: How to smooth.
-        link: How to join tracklets.
     """
-    table = pa.concat_tables([part.select(list(LIGHT_COLUMNS)) for part in parts])
-    clock = _Clock(table, frame_interval_s)
-    faces = table.filter(pc.is_valid(table["tracklet"]))
-    frame = faces["frame"].to_numpy()
-    at = clock.position(frame)
-    shot, box = clock.segment[at], matrix(faces["box"], 4).astype(np.float32)
-    face_id = link_tracklets(
-        frame=frame,
-        time_s=clock.time_s[at],
-        shot=shot.astype(np.int32),
-        tracklet=faces["tracklet"].to_numpy(),
-        box_px=box,
-        embedding=matrix(faces["embedding"], 128).astype(np.float32),
-        confidence=faces["score"].to_numpy(),
-        options=link,
-    )
-    is_sure = sure_faces(
-        face_id, faces["score"].to_numpy(), faces["presence"].to_numpy(), faces["status"].to_numpy() == DETECTED
-    )
-    faces, at, box = faces.filter(pa.array(is_sure)), at[is_sure], box[is_sure]
-    # Still dense, still in order of first appearance.
-    face_id = np.unique(face_id[is_sure], return_inverse=True)[1].astype(np.int64)
-    probability = softmax(matrix(faces["emotion"], 8))
-    valence_arousal = matrix(faces["valence_arousal"], 2)
-    quality = faces["quality"].to_numpy()
-    return Observed(
-        frame=faces["frame"].to_numpy(),
-        time_s=clock.time_s[at],
-        shot=clock.segment[at],
-        box_px=box,
-        score=faces["score"].to_numpy(),
-        quality=quality,
-        probability=probability,
-        valence_arousal=valence_arousal,
-        face_id=face_id,
-        smoothed=_smooth(at, face_id, clock, probability, valence_arousal, quality, smoothing),
-        bridge=_bridge(at, face_id, box, clock),
-        analysed=clock.frame,
-        is_sure=is_sure,
-    )
+
+    def __init__(
+        self, folder: Path, parts: Callable[[tuple[str, ...]], Iterable[pa.Table]], *, frame_interval_s: float
+    ) -> None:
+        self._folder, self._parts = folder, parts
+        self._files = ExitStack()
+        self._time = Timeline(frame_interval_s)
+        self.faces = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as files:
+            self._look, self._affect, self._embedding, self._smoothed = (
+                files.enter_context(Scratch(self._folder / f"{name}.scratch", kind))
+                for name, kind in (
+                    ("look", _LOOK),
+                    ("affect", _AFFECT),
+                    ("embedding", _EMBEDDING),
+                    ("smoothed", SMOOTHED),
+                )
+            )
+            self._count()
+            self._gather()
+            self._files = files.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.__exit__(kind, error, trace)
+
+    def _count(self) -> None:
+        """The frames, and how many faces each tracklet has."""
+        counts: dict[int, int] = {}
+        for part in self._parts(FRAME_COLUMNS):
+            frame, time_s, shot, epoch = (part[name].to_numpy() for name in FRAME_COLUMNS[:4])
+            self._time.add(frame, time_s, shot, epoch)
+            for name, count in zip(*np.unique(_tracklets(part), return_counts=True), strict=True):
+                counts[int(name)] = counts.get(int(name), 0) + int(count)
+        self._time.close()
+        self._names = np.array(sorted(counts), np.int64)
+        self._counts = np.array([counts[name] for name in self._names.tolist()], np.int64)
+
+    def _slots(self) -> Callable[[pa.Table], I64]:
+        """Gives the places in the scratch files of the faces of one part after the other."""
+        slots = Slots(self._counts)
+        return lambda part: slots.of(np.searchsorted(self._names, _tracklets(part)))
+
+    def _gather(self) -> None:
+        slots = self._slots()
+        for part in self._parts(FACE_COLUMNS):
+            slot = slots(part)
+            faces = part.filter(pc.is_valid(part["tracklet"]))
+            look = np.empty(len(slot), _LOOK)
+            look["at"] = self._time.position(faces["frame"].to_numpy())
+            look["detected"] = faces["status"].to_numpy() == DETECTED
+            look["box"] = matrix(faces["box"], 4)
+            for name in ("score", "presence", "quality"):
+                look[name] = faces[name].to_numpy()
+            affect = np.concatenate([softmax(matrix(faces["emotion"], 8)), matrix(faces["valence_arousal"], 2)], axis=1)
+            self._look.put(slot, look)
+            self._affect.put(slot, affect)
+            self._embedding.put(slot, matrix(faces["embedding"], 128))
+
+    def tracks(self, smoothing: Smoothing, link: LinkOptions, describe: Callable[[Track], T]) -> list[T]:
+        """Smooth every track that is a face, and describe it; to be done before `observations`."""
+        first = np.cumsum(self._counts) - self._counts
+        links = link_tracklets(map(self._tracklet, first.tolist(), np.cumsum(self._counts).tolist()), link)
+        start = first[links.tracklet] + links.start
+        stop = np.append(start[1:], self._counts.sum())
+        face_id, onward = np.full(len(start), -1), np.full(len(start), -1)
+        order = np.lexsort((self._look.get(start)["at"], links.track))
+        described: list[T] = []
+        for mine in np.split(order, np.flatnonzero(np.diff(links.track[order])) + 1) if len(order) else []:
+            spans = list(zip(start[mine].tolist(), stop[mine].tolist(), strict=True))
+            look = self._look.read(spans)
+            if not is_face(look["score"], look["presence"], look["detected"]):
+                continue
+            face_id[mine], onward[mine[:-1]] = len(described), start[mine[1:]]
+            affect = self._affect.read(spans)
+            described.append(describe(self._track(len(described), look, affect)))
+            self.faces += len(look)
+            at, quality = look["at"].copy(), look["quality"].copy()
+            del look
+            self._keep(spans, self._time.smooth(at, affect, quality, smoothing))
+        self._pieces = _Pieces(start=start, stop=stop, face_id=face_id, onward=onward)
+        return described
+
+    def _tracklet(self, start: int, stop: int) -> Tracklet:
+        look = self._look.read([(start, stop)])
+        at = look["at"].astype(np.int64)
+        return Tracklet(
+            frame=self._time.frame[at],
+            time_s=self._time.time_s[at],
+            shot=int(self._time.segment[at[0]]),
+            box_px=look["box"].copy(),
+            confidence=look["score"].copy(),
+            embedding=lambda a, b: self._embedding.read([(start + a, start + b)]).astype(np.float32),
+        )
+
+    def _track(self, face_id: int, look: Rows, affect: F32) -> Track:
+        at = look["at"]
+        ends = at[0], at[-1]
+        first, last = (float(self._time.time_s[i]) if self._time.is_timed[i] else None for i in ends)
+        return Track(
+            face_id=face_id,
+            frame=self._time.frame[at],
+            timestamp=(first, last),
+            analysed=int(at[-1] - at[0]) + 1,
+            look=look,
+            affect=affect,
+        )
+
+    def _keep(self, spans: list[Span], smoothed: Smoothed) -> None:
+        done = 0
+        for start, stop in spans:
+            for begin in range(start, stop, _BLOCK):
+                slot = np.arange(begin, min(begin + _BLOCK, stop))
+                rows = np.empty(len(slot), SMOOTHED)
+                for name in SMOOTHED.names or ():
+                    rows[name] = getattr(smoothed, name)[done : done + len(slot)]
+                self._smoothed.put(slot, rows)
+                done += len(slot)
+
+    def observations(self, columns: tuple[str, ...]) -> Iterator[tuple[pa.Table, Seen]]:
+        """The parts again, with some of their columns, and what is to be said of their faces."""
+        slots, pending = self._slots(), Bridge.none()
+        for part in self._parts(columns):
+            frame = part["frame"].to_numpy()
+            is_sure = pc.is_valid(part["tracklet"]).to_numpy().copy()
+            slot = slots(part)
+            face_id = self._pieces.face_id[self._pieces.of(slot)]
+            is_sure[is_sure] = face_id >= 0
+            slot, face_id = slot[face_id >= 0], face_id[face_id >= 0]
+            box = matrix(part["box"], 4)[is_sure]
+            pending = pending + self._bridge(slot, self._time.position(frame[is_sure]), face_id, box)
+            now = pending.at <= self._time.position(frame[-1:]) if len(frame) else np.zeros(len(pending.at), bool)
+            bridge, pending = pending.some(now), pending.some(~now)
+            yield (
+                part,
+                Seen(
+                    is_sure=is_sure,
+                    face_id=face_id,
+                    smoothed=self._smoothed.get(slot),
+                    bridge_at=np.searchsorted(frame, self._time.frame[bridge.at]),
+                    bridge_id=bridge.face_id,
+                    bridge_box=bridge.box_px,
+                ),
+            )
+
+    def _bridge(self, slot: I64, at: I64, face_id: I64, box: F32) -> Bridge:
+        """What bridges the gaps behind these rows, up to the next rows of their tracks."""
+        piece = self._pieces.of(slot)
+        onward = np.where(slot + 1 < self._pieces.stop[piece], slot + 1, self._pieces.onward[piece])
+        a = np.flatnonzero(onward >= 0)
+        following = self._look.get(onward[a])
+        gap = following["at"] > at[a] + 1
+        a, following = a[gap], following[gap]
+        return bridge(at[a], following["at"].astype(np.int64), face_id[a], box[a], following["box"], self._time)
 
 
-def sure_faces(face_id: I64, score: F32, presence: F32, detected: Bool) -> Bool:
-    """Which rows belong to tracks that are faces, bool[R]: best detector score + mean presence >= `SURE_FACE`."""
-    n = int(face_id.max(initial=-1)) + 1
-    best = np.zeros(n)
-    np.maximum.at(best, face_id[detected], score[detected])
-    mean = np.bincount(face_id, presence, n) / np.maximum(np.bincount(face_id, minlength=n), 1)
-    return np.asarray((best + mean >= SURE_FACE)[face_id], bool)
-
-
-class _Clock:
-    """The analysed frames of a source: index, time (estimated where a frame has none) and segment between cuts."""
-
-    def __init__(self, table: pa.Table, frame_interval_s: float) -> None:
-        self.frame, first = np.unique(table["frame"].to_numpy(), return_index=True)
-        self.interval_s = frame_interval_s
-        time_s = table["time_s"].to_numpy()[first].astype(np.float64)
-        missing = np.isnan(time_s)
-        if missing.any():
-            # A frame without a time stands one interval after the one before it.
-            known = np.maximum.accumulate(np.where(missing, -1, np.arange(len(time_s))))
-            start = np.where(known >= 0, time_s[known], -frame_interval_s)
-            time_s = start + (np.arange(len(time_s)) - known) * frame_interval_s * missing
-        self.time_s = time_s
-        shot, epoch = (table[name].to_numpy()[first].astype(np.int64) for name in ("shot", "epoch"))
-        self.segment = np.cumsum(np.r_[0, (np.diff(shot) != 0) | (np.diff(epoch) != 0)])
-
-    def position(self, frame: I64) -> I64:
-        return np.searchsorted(self.frame, frame)
+def is_face(score: F32, presence: F32, detected: Bool) -> bool:
+    """Whether a track is a face: best detector score + mean presence >= `SURE_FACE`."""
+    best = float(score[detected].max(initial=0))
+    return best + float(presence.mean(dtype=np.float64)) >= SURE_FACE
 
 
 def softmax(logits: npt.NDArray[Any]) -> F32:
@@ -152,44 +281,6 @@ def softmax(logits: npt.NDArray[Any]) -> F32:
     return np.asarray(e / e.sum(axis=1, keepdims=True), np.float32)
 
 
-def by_track(face_id: I64, *keys: npt.NDArray[Any]) -> list[I64]:
-    """Row indices of each id 0, 1, …, in the order of `keys`."""
-    order = np.lexsort((*keys[::-1], face_id))
-    return np.split(order, np.flatnonzero(np.diff(face_id[order])) + 1) if len(order) else []
-
-
-def _smooth(
-    at: I64, face_id: I64, clock: _Clock, probability: F32, valence_arousal: F32, quality: F32, smoothing: Smoothing
-) -> Smoothed:
-    out = Smoothed(
-        emotion_probability=np.zeros_like(probability),
-        valence_arousal=np.zeros_like(valence_arousal),
-        emotion=np.zeros(len(at), np.int8),
-    )
-    longest = max(_SMOOTH_GAP_S, _SMOOTH_GAP_STEPS * clock.interval_s)
-    for rows in by_track(face_id, at):
-        time_s, segment = clock.time_s[at[rows]], clock.segment[at[rows]]
-        breaks = (np.diff(segment) != 0) | (np.diff(time_s) > longest + 1e-9)
-        part = np.cumsum(np.r_[0, breaks]).astype(np.int32)
-        smooth = smooth_track(time_s, part, probability[rows], valence_arousal[rows], quality[rows], smoothing)
-        out.emotion_probability[rows] = smooth.emotion_probability
-        out.valence_arousal[rows] = smooth.valence_arousal
-        out.emotion[rows] = smooth.emotion
-    return out
-
-
-def _bridge(at: I64, face_id: I64, box: F32, clock: _Clock) -> Bridge:
-    """Interpolate boxes inside the gaps of a track: never before its first face or after its last, never over a cut."""
-    order = np.lexsort((at, face_id))
-    a, b = order[:-1], order[1:]
-    missing = at[b] - at[a] - 1
-    gap = (face_id[a] == face_id[b]) & (missing > 0) & (clock.segment[at[a]] == clock.segment[at[b]])
-    gap &= clock.time_s[at[b]] - clock.time_s[at[a]] <= BRIDGED_GAP_S + 1e-9
-    a, b, missing = a[gap], b[gap], missing[gap]
-    step = np.arange(missing.sum()) - np.repeat(np.cumsum(missing) - missing, missing) + 1
-    a, b = np.repeat(a, missing), np.repeat(b, missing)
-    place = at[a] + step
-    start_s, end_s = clock.time_s[at[a]], clock.time_s[at[b]]
-    part = ((clock.time_s[place] - start_s) / np.maximum(end_s - start_s, 1e-9))[:, None]
-    boxes = (1 - part) * box[a] + part * box[b]
-    return Bridge(frame=clock.frame[place], face_id=face_id[a], box_px=boxes.astype(np.float32))
+def _tracklets(part: pa.Table) -> I64:
+    found: I64 = pc.drop_null(part["tracklet"]).to_numpy()
+    return found

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from vidfer.types import F32, F64, I64
 from vidfer.vision.linkage import Allowance, join_closest_first, unit
 
 _SIZE_CHANGE = 1.6  # of a face within `follow_gap_s`
-_BLOCK = 8192  # rows at a time: sums of embeddings are float64
-
-I32 = npt.NDArray[np.int32]
+_BLOCK = 1024  # rows at a time: sums of embeddings are float64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,93 +54,117 @@ class LinkOptions:
             raise ValueError(f"-1 <= split <= follow <= return <= join_cosine <= 1 is needed, got {self}")
 
 
-def link_tracklets(
-    *,
-    frame: I64,
-    time_s: F64,
-    shot: I32,
-    tracklet: I64,
-    box_px: F32,
-    embedding: F32,
-    confidence: F32 | None = None,
-    options: LinkOptions | None = None,
-) -> I64:
-    """Track ids of all faces of a source from the tracklets of the online tracker.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracklet:
+    """One tracklet of the online tracker: T faces, at most one per frame, all in one shot.
+
+    Attributes:
+        frame: i64[T], index of the frame of each face, increasing.
+        time_s: f64[T], not decreasing.
+        shot: Number of the shot.
+        box_px: f32[T,4], xyxy.
+        confidence: f32[T] in [0, 1], how clearly each is a face: in the dark and far away all faces look alike. The
+            likeness of two pieces is multiplied by the square roots of their mean confidences.
+        embedding: Gives f32[stop-start,D] of unit length for (start, stop); rows that are not finite are unknown. They
+            are the bulk, and never wanted all at once.
+    """
+
+    frame: I64
+    time_s: F64
+    shot: int
+    box_px: F32
+    confidence: F32
+    embedding: Callable[[int, int], F32]
+
+    def __post_init__(self) -> None:
+        if len({len(column) for column in (self.frame, self.time_s, self.box_px, self.confidence)}) != 1:
+            raise ValueError("all columns of a tracklet must have one row per face each")
+        if (np.diff(self.frame) <= 0).any():
+            raise ValueError("a tracklet has one face per frame, in the order of the frames")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def known(self, start: int, stop: int) -> F32:
+        """Embeddings of some rows, zero where unknown."""
+        found = self.embedding(start, stop)
+        found[~np.isfinite(found).all(axis=1)] = 0
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Pieces of tracklets in order of (tracklet, start): i64[P] each.
+
+    Attributes:
+        tracklet: Which one of those given.
+        start: Its first row in there; the piece goes on to the start of the next one.
+        track: Id of the track it belongs to.
+    """
+
+    tracklet: I64
+    start: I64
+    track: I64
+
+
+def link_tracklets(tracklets: Iterable[Tracklet], options: LinkOptions | None = None) -> Links:
+    """Make tracks of all tracklets of a source.
 
     1. A tracklet is split where the person in it changes (`split_*`).
     2. The pieces that are most alike are joined first, again and again (mean linkage), never two that overlap in time;
        alike by appearance alone (`join_*`), or less so where one takes over from the other (`follow_*`).
     3. Ids are dense from 0, in order of (first frame, x of the first box).
 
-    Neither the order of the rows nor the names of the tracklets matter.
+    The order of the tracklets does not matter.
 
     Args:
-        frame: i64[R], index of the frame of each face.
-        time_s: f64[R].
-        shot: i32[R].
-        tracklet: i64[R]; a tracklet has at most one face per frame and lies in one shot.
-        box_px: f32[R,4], xyxy.
-        embedding: f32[R,D] of unit length; rows that are not finite are unknown.
-        confidence: f32[R] in [0, 1], how clearly each is a face: in the dark and far away all faces look alike. The
-            likeness of two pieces is multiplied by the square roots of their mean confidences.
+        tracklets: Looked at one after the other.
         options: Thresholds.
-
-    Returns:
-        i64[R] track ids.
-
-    Raises:
-        ValueError: A tracklet has two faces in one frame, or shapes differ.
     """
     options = options or LinkOptions()
-    trust = np.ones(len(frame), np.float32) if confidence is None else confidence
-    if len({len(column) for column in (frame, time_s, shot, tracklet, box_px, embedding, trust)}) != 1:
-        raise ValueError("all columns must have one row per face each")
-    if len(frame) == 0:
-        return np.zeros(0, np.int64)
-    order = np.lexsort((frame, tracklet))
-    same = (np.diff(tracklet[order]) == 0) & (np.diff(frame[order]) == 0)
-    if same.any():
-        raise ValueError(f"a tracklet has one face per frame, but tracklet {tracklet[order][1:][same][0]} has more")
-    known = embedding[order]
-    known[~np.isfinite(known).all(axis=1)] = 0
-    rows = _Rows(
-        frame=frame[order],
-        time_s=time_s[order],
-        shot=shot[order],
-        box_px=box_px[order],
-        embedding=known,
-        confidence=trust[order],
-    )
-    starts = _split(rows, np.flatnonzero(np.diff(tracklet[order], prepend=tracklet[order][0] - 1)), options)
-    pieces = _pieces(rows, starts, order, options)
-    label = _join(pieces, options)
-    track = np.empty(len(frame), np.int64)
-    track[order] = np.repeat(label[pieces.rank], np.diff(starts, append=len(frame)))
-    return track
+    owner: list[int] = []
+    found: list[_Piece] = []
+    for number, tracklet in enumerate(tracklets):
+        starts = [0, *_changes(tracklet, options).tolist()] if len(tracklet) else []
+        found += [_piece(tracklet, *span, options) for span in pairwise([*starts, len(tracklet)])]
+        owner += [number] * len(starts)
+    if not found:
+        return Links(tracklet=(none := np.zeros(0, np.int64)), start=none, track=none)
+    start = np.array([piece.start for piece in found])
+    pieces, order = _sorted(found)
+    track = np.empty(len(order), np.int64)
+    track[order] = _join(pieces, options)
+    return Links(tracklet=np.array(owner), start=start, track=track)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """Faces in order of (tracklet, frame)."""
+class _Piece:
+    """Rows of a tracklet from `start` on."""
 
-    frame: I64
-    time_s: F64
-    shot: I32
-    box_px: F32
-    embedding: F32
-    confidence: F32
+    start: int
+    first: int
+    last: int
+    begin_s: float
+    end_s: float
+    shot: int
+    first_box: F32
+    last_box: F32
+    seen: float
+    trusted: float
+    total: F64  # sum of embeddings
+    head: F64  # sum of those of the first moments
+    tail: F64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pieces:
-    """Pieces in order of (first frame, x of the first box); rank[p] is where piece p in order of rows has gone."""
+    """Pieces in order of (first frame, x of the first box)."""
 
-    rank: I64
     first: I64
     last: I64
     begin_s: F64
     end_s: F64
-    shot: I32
+    shot: I64
     first_box: F32
     last_box: F32
     seen: F64
@@ -151,74 +174,75 @@ class _Pieces:
     tail: F64
 
 
-def _split(rows: _Rows, starts: I64, options: LinkOptions) -> I64:
-    """Where pieces start: the starts of the tracklets, and the moments at which the person changes."""
-    ends = np.append(starts[1:], len(rows.frame))
-    found = [starts]
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        if end - start >= 2 * options.split_min_frames:
-            found.append(start + _changes(rows.time_s[start:end], rows.embedding[start:end], options))
-    return np.sort(np.concatenate(found))
-
-
-def _changes(time_s: F64, embedding: F32, options: LinkOptions) -> I64:
-    """Indices in one tracklet before which it is to be split; the least alike moments first, none near another."""
-    window = options.split_window_s + 1e-9
-    at: I64 = np.arange(1, len(time_s), dtype=np.int64)
-    low = np.minimum(np.searchsorted(time_s, time_s[at - 1] - window), at - options.split_min_frames)
-    high = np.maximum(np.searchsorted(time_s, time_s[at] + window, "right"), at + options.split_min_frames)
-    enough = (low >= 0) & (high <= len(time_s))
-    at, low, high = at[enough], low[enough], high[enough]
+def _changes(tracklet: Tracklet, options: LinkOptions) -> I64:
+    """Rows before which a tracklet is to be split; the least alike moments first, none near another."""
+    time_s, window = tracklet.time_s, options.split_window_s + 1e-9
+    at: I64 = np.arange(options.split_min_frames, len(time_s) - options.split_min_frames + 1, dtype=np.int64)
     if len(at) == 0:
         return at
+    low = np.minimum(np.searchsorted(time_s, time_s[at - 1] - window), at - options.split_min_frames)
+    high = np.maximum(np.searchsorted(time_s, time_s[at] + window, "right"), at + options.split_min_frames)
     alike = np.empty(len(at))
     for block in (slice(i, i + _BLOCK) for i in range(0, len(at), _BLOCK)):
-        base, top = low[block][0], high[block][-1]
-        sums = np.cumsum(embedding[base:top], axis=0, dtype=np.float64)
-        sums = np.concatenate([np.zeros((1, sums.shape[1])), sums])
+        base, top = int(low[block][0]), int(high[block][-1])
+        known = tracklet.known(base, top)
+        sums = np.zeros((1 + len(known), known.shape[1]))
+        np.cumsum(known, axis=0, dtype=np.float64, out=sums[1:])
         before, middle, after = (sums[index[block] - base] for index in (low, at, high))
         alike[block] = (unit(middle - before) * unit(after - middle)).sum(axis=1)
-    chosen = np.zeros(len(at), bool)
-    taken = alike >= options.split_cosine
-    for i in np.argsort(alike, kind="stable"):
+    unlike = np.flatnonzero(alike < options.split_cosine)
+    time_s = time_s[at[unlike]]
+    taken = np.zeros(len(unlike), bool)
+    chosen = []
+    for i in np.argsort(alike[unlike], kind="stable"):
         if not taken[i]:
-            chosen[i] = True
-            taken |= np.abs(time_s[at] - time_s[at[i]]) <= window
-    return at[chosen]
+            chosen.append(at[unlike[i]])
+            taken |= np.abs(time_s - time_s[i]) <= window
+    return np.sort(np.array(chosen, np.int64))
 
 
-def _pieces(rows: _Rows, starts: I64, order: I64, options: LinkOptions) -> _Pieces:
-    ends = np.append(starts[1:], len(rows.frame))
-    box = rows.box_px[starts]
-    canonical = np.lexsort((order[starts], box[:, 3], box[:, 1], box[:, 2], box[:, 0], rows.frame[starts]))
-    rank = np.empty(len(starts), np.int64)
-    rank[canonical] = np.arange(len(starts))
-    starts, ends = starts[canonical], ends[canonical]
-    count, dimensions = len(starts), rows.embedding.shape[1]
-    total, head, tail = (np.zeros((count, dimensions)) for _ in range(3))
-    confidence = np.zeros(count)
-    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        time_s, embedding = rows.time_s[start:end], rows.embedding[start:end]
-        total[i] = embedding.sum(axis=0, dtype=np.float64)
-        confidence[i] = rows.confidence[start:end].mean(dtype=np.float64)
-        head[i] = embedding[time_s <= time_s[0] + options.split_window_s].sum(axis=0, dtype=np.float64)
-        tail[i] = embedding[time_s >= time_s[-1] - options.split_window_s].sum(axis=0, dtype=np.float64)
-    seen = np.minimum(ends - starts, 1 + 10 * (rows.time_s[ends - 1] - rows.time_s[starts]))
-    return _Pieces(
-        rank=rank,
-        first=rows.frame[starts],
-        last=rows.frame[ends - 1],
-        begin_s=rows.time_s[starts],
-        end_s=rows.time_s[ends - 1],
-        shot=rows.shot[starts],
-        first_box=rows.box_px[starts],
-        last_box=rows.box_px[ends - 1],
+def _piece(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> _Piece:
+    time_s = tracklet.time_s[start:end]
+    begin_s, end_s = float(time_s[0]), float(time_s[-1])
+    seen = min(float(end - start), 1 + 10 * (end_s - begin_s))
+    confidence = float(tracklet.confidence[start:end].mean(dtype=np.float64))
+    head = start + int(np.searchsorted(time_s, begin_s + options.split_window_s, "right"))
+    tail = start + int(np.searchsorted(time_s, end_s - options.split_window_s))
+    return _Piece(
+        start=start,
+        first=int(tracklet.frame[start]),
+        last=int(tracklet.frame[end - 1]),
+        begin_s=begin_s,
+        end_s=end_s,
+        shot=tracklet.shot,
+        first_box=tracklet.box_px[start].copy(),  # no view: it would keep all boxes
+        last_box=tracklet.box_px[end - 1].copy(),
         seen=seen,
-        trusted=seen * np.clip(confidence, 0, 1),
-        total=total,
-        head=unit(head),
-        tail=unit(tail),
+        trusted=seen * min(max(confidence, 0.0), 1.0),
+        total=_sum(tracklet, start, end),
+        head=_sum(tracklet, start, head),
+        tail=_sum(tracklet, tail, end),
     )
+
+
+def _sum(tracklet: Tracklet, start: int, end: int) -> F64:
+    blocks = (tracklet.known(i, min(i + _BLOCK, end)) for i in range(start, end, _BLOCK))
+    total: F64 = sum((block.sum(axis=0, dtype=np.float64) for block in blocks), start=np.zeros(()))
+    return total
+
+
+def _sorted(found: list[_Piece]) -> tuple[_Pieces, I64]:
+    """The pieces as columns, and where each of them comes from; empties the list, which holds as much again."""
+    keys = np.array([(piece.first, *piece.first_box[[0, 2, 1, 3]]) for piece in found])
+    order = np.lexsort(keys.T[::-1])
+    columns = {
+        field.name: np.array([getattr(found[i], field.name) for i in order])
+        for field in fields(_Pieces)
+        if field.name not in ("head", "tail")
+    }
+    head, tail = (unit(np.array([getattr(found[i], name) for i in order])) for name in ("head", "tail"))
+    found.clear()
+    return _Pieces(**columns, head=head, tail=tail), order
 
 
 def _join(pieces: _Pieces, options: LinkOptions) -> I64:
