@@ -15,7 +15,7 @@ import click
 import typer
 
 from vidfer import __version__
-from vidfer.cli import doctor, process, render, schema, train
+from vidfer.cli import doctor, probe, process, render, schema, train
 from vidfer.errors import VidferError
 
 INTERRUPTED = 130
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.command("process")(process.process)
 app.command("render")(render.render)
+app.command("probe")(probe.probe)
 app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)
 app.add_typer(train.app, name="train")

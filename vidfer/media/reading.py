@@ -82,7 +82,7 @@ class Reading:
 
         Every packet is booked, those before number `decode_from` are only read.
         """
-        for number, packet in self._packets(ledger):
+        for number, packet in self.packets(ledger):
             if number < decode_from:
                 continue
             try:
@@ -108,7 +108,7 @@ class Reading:
         finally:
             again.close()
 
-    def _packets(self, ledger: Ledger) -> Iterator[tuple[int, Packet[VideoStream] | None]]:
+    def packets(self, ledger: Ledger) -> Iterator[tuple[int, Packet[VideoStream] | None]]:
         """The packets of the stream, then None, which makes the decoder give out what it still holds."""
         packets = self.container.demux(self.video)
         number, failures = -1, 0
