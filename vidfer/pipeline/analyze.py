@@ -89,16 +89,11 @@ class Interval:
         `bookmark` is the last frame's: where reading has to go on.
         """
         return {
-            "bookmark": _bookmark(self.segment.frames[-1]),
+            "bookmark": self.segment.frames[-1].bookmark(),
             "segmenter": self.segment.state(),
             "key": self.key.state(),
             "time_s": self.time_s,
         }
-
-
-def _bookmark(frame: Frame) -> Any:
-    bookmark = getattr(frame, "bookmark", None)
-    return bookmark() if bookmark is not None else None
 
 
 _Seen = tuple[list[FrameResult], int]  # results without ids, and how often the detector ran
