@@ -2,7 +2,7 @@
 
     python benchmarks/make_crowd.py OUT.mp4 [--videos DIR] [--seconds 12] [--minutes N]
 
-Eight clips, each cropped to a square around its face and scaled to 300-460 px, drift on a grey gradient, 25 frames/s, H.264.
+Eight clips, each cropped to a square and scaled to 380-460 px, drift on a grey gradient; 25 frames/s, H.264.
 With --minutes the result is repeated to that length without encoding it again.
 """
 

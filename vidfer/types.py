@@ -68,6 +68,10 @@ class Picture(Protocol):
         """The picture as read-only RGB uint8[H,W,3]; scaled to (width, height) where given."""
         ...
 
+    def part(self, left: int, top: int, right: int, bottom: int) -> U8:
+        """`rgb()[top:bottom, left:right]`, converted by itself where that costs less."""
+        ...
+
     def gray(self, width: int, height: int) -> U8:
         """Luma as uint8[height,width]; cheap, for cut detection."""
         ...

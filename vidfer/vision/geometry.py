@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import cv2
@@ -80,13 +81,28 @@ def crop(image: U8, transform: F32, size: int = CROP_PX) -> U8:
         transform: f32[2,3] from the picture to the crop.
         size: Side of the crop in px.
     """
+    height, width = image.shape[:2]
+    return crop_part(lambda x0, y0, x1, y1: image[y0:y1, x0:x1], width, height, transform, size)
+
+
+def crop_part(
+    part: Callable[[int, int, int, int], U8], width: int, height: int, transform: F32, size: int = CROP_PX
+) -> U8:
+    """`crop` of a picture that is not there as a whole.
+
+    Args:
+        part: Gives the pixels uint8[y1-y0,x1-x0,C] between x0, y0, x1 and y1.
+        width: Of the picture.
+        height: Of the picture.
+        transform: f32[2,3] from the picture to the crop.
+        size: Side of the crop in px.
+    """
     matrix = np.asarray(transform, np.float64)
     to_image = invert_transform(matrix[None].astype(np.float32))[0].astype(np.float64)
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64) @ to_image[:, :2].T + to_image[:, 2]
-    height, width = image.shape[:2]
     x0, y0 = np.clip(np.floor(corners.min(0)).astype(int) - _ROI_PAD_PX, 0, (width - 1, height - 1))
     x1, y1 = np.clip(np.ceil(corners.max(0)).astype(int) + _ROI_PAD_PX, (x0 + 1, y0 + 1), (width, height))
-    region = image[y0:y1, x0:x1]
+    region = part(int(x0), int(y0), int(x1), int(y1))
     shrink = int(1 / np.hypot(matrix[0, 0], matrix[1, 0]))
     matrix[:, 2] += matrix[:, :2] @ (x0, y0)
     if shrink >= 2 and min(region.shape[:2]) >= shrink:
