@@ -35,3 +35,8 @@ class DataError(VidferError):
     """Training data lacks something, or holds something that training cannot use."""
 
     exit_code = 3
+
+
+def one_line(error: BaseException) -> str:
+    """An error with its notes (what to do next) as one line of text."""
+    return " ".join(" ".join([str(error), *getattr(error, "__notes__", [])]).split())

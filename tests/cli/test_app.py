@@ -15,7 +15,7 @@ from vidfer.cli import app as cli
 from vidfer.cli.process import exit_code
 from vidfer.errors import InputError, OutputError, UsageError
 
-run_module = "vidfer.pipeline.run"
+run_module = "vidfer.pipeline.batch"
 
 
 def command(*path):

@@ -124,5 +124,27 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half_made(tmp_path):
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert (out, err) == ("", "vidfer: error: interrupted\n")
-    assert list(tmp_path.iterdir()) == []
+    assert out == ""
+    assert err.startswith("vidfer: interrupted")
+    assert err.count("\n") == 1
+    kept = list(tmp_path.rglob("part-*.parquet"))
+    assert bool(kept) == ("the same command goes on at frame" in err)
+    assert {path.name for path in tmp_path.iterdir()} == ({".two_faces.vidfer"} if kept else set())
+
+
+def test_several_inputs_end_with_a_table_of_what_is_fresh_kept_and_failed(done, tmp_path, capfd):
+    folder = shutil.copytree(done, tmp_path / "out")
+    other = tmp_path / "other.mp4"
+    shutil.copy(CLIP, other)
+    (empty := tmp_path / "empty.mp4").touch()
+    assert cli.run(["process", str(CLIP), str(other), str(empty), "-o", str(folder), *SECOND]) == 4
+    out, err = capfd.readouterr()
+    header, *rows = (line.split() for line in out.splitlines())
+    assert header == ["source", "state", "frames", "faces", "tracks", "frames/s"]
+    assert rows[0][:4] == [str(CLIP), "already", "done", "25"]
+    assert rows[0][-1] == "-"
+    assert rows[1][:3] == [str(other), "done", "25"]
+    assert int(rows[1][-1]) > 0
+    assert rows[2] == [str(empty), "failed"]
+    assert "empty.mp4 is empty" in err
+    assert err.count("vidfer: error:") == 1

@@ -15,6 +15,7 @@ class Moment:
     time_s: float = 4.0
     seconds: float = 2.0
     faces: int = 150
+    frames_before: int = 0
 
 
 class Terminal(io.StringIO):
@@ -31,6 +32,11 @@ def test_clock(seconds, text):
 
 def test_describe_tells_frames_speed_real_time_rest_and_faces():
     assert describe(Moment()) == "analysing · 100/400 frames · 50 frames/s · 2.0x real time · 0:06 left · 150 faces"
+
+
+def test_what_an_interrupted_run_did_does_not_count_as_speed():
+    moment = Moment(frames_before=60)
+    assert describe(moment) == "analysing · 100/400 frames · 20 frames/s · 0.8x real time · 0:15 left · 150 faces"
 
 
 def test_describe_leaves_out_what_is_not_known():

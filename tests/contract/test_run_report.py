@@ -13,7 +13,7 @@ import pytest
 from vidfer import schema
 from vidfer.media.file import FrameCounts, SourceInfo
 from vidfer.pipeline.options import ProcessOptions
-from vidfer.pipeline.report import StageTimes, footer
+from vidfer.pipeline.report import Account, StageTimes, footer
 from vidfer.smooth import PRESETS, Smoothing
 
 _spec = importlib.util.spec_from_file_location("json_schema", Path(__file__).with_name("json_schema.py"))
@@ -48,10 +48,8 @@ MODEL = {"name": "face_detector", "version": "1", "sha256": "0" * 64, "licence":
 def made_up_footer(**options: Any) -> dict[str, Any]:
     chosen = ProcessOptions(**options)
     made = footer(
-        name="v.mp4",
-        info=INFO,
+        account=Account(info=INFO, counts=FrameCounts(packets=10, decoded=10, not_sampled=2), warnings=[]),
         sha256="a" * 64,
-        counts=FrameCounts(packets=10, decoded=10, not_sampled=2),
         faces=8,
         tracks=1,
         options=chosen,

@@ -16,7 +16,8 @@ import typer
 
 from vidfer import __version__
 from vidfer.cli import doctor, probe, process, render, schema, train
-from vidfer.errors import VidferError
+from vidfer.cli.stopping import Interrupted
+from vidfer.errors import VidferError, one_line
 
 INTERRUPTED = 130
 
@@ -73,6 +74,9 @@ def run(args: Sequence[str]) -> int:
         return error.exit_code
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
+    except Interrupted as stop:
+        print("vidfer:", stop, file=sys.stderr)
+        return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our stdout went away, as `head` does
@@ -81,7 +85,7 @@ def run(args: Sequence[str]) -> int:
     except VidferError as error:
         if debug:
             traceback.print_exc()
-        return _fail(str(error), error.exit_code)
+        return _fail(one_line(error), error.exit_code)
     except Exception as error:  # noqa: BLE001 (the edge: a person sees one line, --debug shows the rest)
         if debug:
             traceback.print_exc()

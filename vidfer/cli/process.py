@@ -6,19 +6,21 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
 
+from vidfer.cli import summary
 from vidfer.cli.progress import ProgressLine, is_live, logs_shown
-from vidfer.errors import VidferError
+from vidfer.cli.stopping import Interrupted, stoppable
+from vidfer.errors import VidferError, one_line
 
 if TYPE_CHECKING:
     from vidfer.pipeline.options import ProcessOptions
     from vidfer.pipeline.results import ProcessResult
 
-PARTIAL = 4
+PARTIAL, INTERRUPTED = 4, 130
 
 # What arguments are stands in the docstring: click 8.5 drops the help that Typer gives them.
 Inputs = Annotated[list[Path], typer.Argument(metavar="INPUT...")]
@@ -110,30 +112,54 @@ def process(
         smooth=smooth,
         device=device,
     )
-    outcomes = _process(inputs, options, quiet=quiet, debug=debug)
-    done = [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
-    failed = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
-    if as_json:
-        print(json.dumps({"results": [_as_dict(r) for r in done], "errors": [_error(*f) for f in failed]}, indent=2))
-    elif not quiet:
-        for result in done:
-            print(summary(result))
-    for _, error in failed:
-        print("vidfer: error:", " ".join(str(error).split()), file=sys.stderr)
-    raise typer.Exit(exit_code(len(done), [error for _, error in failed]))
+    outcomes: list[ProcessResult | tuple[Path, VidferError]] = []
+    try:
+        _process(inputs, options, outcomes, quiet=quiet, debug=debug)
+    except KeyboardInterrupt as stop:
+        if outcomes:
+            _say(outcomes, as_json=as_json, quiet=quiet, many=True)
+        kept = " ".join(["interrupted", *getattr(stop, "__notes__", [])])
+        raise Interrupted(kept, getattr(stop, "exit_code", INTERRUPTED)) from None
+    _say(outcomes, as_json=as_json, quiet=quiet, many=len(outcomes) > 1)
+    failed = [outcome[1] for outcome in outcomes if isinstance(outcome, tuple)]
+    raise typer.Exit(exit_code(len(outcomes) - len(failed), failed))
 
 
 def _process(
-    inputs: Sequence[Path], options: ProcessOptions, *, quiet: bool, debug: bool
-) -> list[ProcessResult | tuple[Path, VidferError]]:
-    from vidfer.pipeline.run import process_many
+    inputs: Sequence[Path],
+    options: ProcessOptions,
+    outcomes: list[ProcessResult | tuple[Path, VidferError]],
+    *,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Append each outcome as soon as it is known, so that an interruption leaves those before it."""
+    with stoppable():
+        from vidfer.pipeline.batch import process_many
 
-    line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
-    with logs_shown(line, sys.stderr, debug=debug, quiet=quiet):
-        try:
-            return process_many(inputs, options, None if quiet else line.update)
-        finally:
-            line.clear()
+        line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
+        with logs_shown(line, sys.stderr, debug=debug, quiet=quiet):
+            try:
+                for outcome in process_many(inputs, options, None if quiet else line.update):
+                    outcomes.append(outcome)  # noqa: PERF402 (a stop must leave those before it)
+            finally:
+                line.clear()
+
+
+def _say(
+    outcomes: Sequence[ProcessResult | tuple[Path, VidferError]], *, as_json: bool, quiet: bool, many: bool
+) -> None:
+    done = [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
+    failed = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
+    if as_json:
+        results, errors = [summary.as_dict(r) for r in done], [summary.error_as_dict(*f) for f in failed]
+        print(json.dumps({"results": results, "errors": errors}, indent=2))
+    elif many and not quiet:
+        print(summary.of_many(outcomes))
+    elif done and not quiet:
+        print(summary.of_one(done[0]))
+    for _, error in failed:
+        print("vidfer: error:", one_line(error), file=sys.stderr)
 
 
 def exit_code(done: int, errors: Sequence[VidferError]) -> int:
@@ -144,36 +170,3 @@ def exit_code(done: int, errors: Sequence[VidferError]) -> int:
         return PARTIAL
     codes = {error.exit_code for error in errors}
     return codes.pop() if len(codes) == 1 else 1
-
-
-def summary(result: ProcessResult) -> str:
-    """What was found and where it lies, for a person."""
-    report = result.report
-    counts, timings = report["counts"], report["timings"]
-    speed = f"{timings['wall_s']:.1f} s, {timings['frames_per_second']:.0f} frames/s"
-    found = f"{counts['tracks']} face tracks in {counts['analysed']} frames ({speed})"
-    files = [
-        (result.table_path, "one row per face per frame"),
-        (result.tracks_path, "one row per face track"),
-        (result.report_path, "the report: what was done, with which networks"),
-        (result.video_path, "the video with its faces drawn in"),
-    ]
-    written = [(str(path), what) for path, what in files if path]
-    width = max(len(path) for path, _ in written)
-    lines = [f"{report['source']['name']}: {found}", *(f"  {path:<{width}}  {what}" for path, what in written)]
-    return "\n".join(lines + [f"  warning: {text}" for text in report["warnings"]])
-
-
-def _as_dict(result: ProcessResult) -> dict[str, Any]:
-    return {
-        "source": str(result.source),
-        "table": str(result.table_path),
-        "tracks": str(result.tracks_path),
-        "report": result.report,
-        "report_path": str(result.report_path),
-        "video": str(result.video_path) if result.video_path else None,
-    }
-
-
-def _error(path: Path, error: VidferError) -> dict[str, Any]:
-    return {"source": str(path), "error": " ".join(str(error).split()), "exit_code": error.exit_code}

@@ -31,12 +31,13 @@ def describe(progress: Progress) -> str:
     words = [_STAGES.get(progress.stage, progress.stage)]
     if done:
         words.append(f"{done}/{total} frames" if total else f"{done} frames")
-    if done and seconds > 0:
-        words.append(f"{done / seconds:.0f} frames/s")
+    now = done - progress.frames_before  # the rest was done by a run that was interrupted
+    if now > 0 and seconds > 0:
+        words.append(f"{now / seconds:.0f} frames/s")
         if progress.time_s > 0:
-            words.append(f"{progress.time_s / seconds:.1f}x real time")
+            words.append(f"{progress.time_s * now / done / seconds:.1f}x real time")
         if total and total > done:
-            words.append(f"{clock((total - done) * seconds / done)} left")
+            words.append(f"{clock((total - done) * seconds / now)} left")
     if progress.stage == "analyse" and done:
         words.append("1 face" if progress.faces == 1 else f"{progress.faces} faces")
     return " · ".join(words)

@@ -192,9 +192,11 @@ class VideoFile:
         for packet, decoded in self._frames:
             index = counts.decoded
             corrupt = self._ledger.came(packet, decoded)
+            if self._stopping:  # what the decoder still holds comes out, not without holes, and is counted
+                counts.not_sampled += 1
+                continue
             moment = self._clock.moment(decoded.dts if use_dts else decoded.pts, decoded.duration)
-            # What the decoder still holds after the end is taken out and counted, so that the accounting adds up.
-            if not self._stopping and sampler.is_past(index, moment.ticks):
+            if sampler.is_past(index, moment.ticks):
                 self._stopping = True
                 self._reading.stop_after(packet)
             if self._stopping or not sampler.takes(index, moment.ticks):

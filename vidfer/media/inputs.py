@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from vidfer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 VIDEO_SUFFIXES = (
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
     ".ts", ".vob", ".webm", ".wmv",
 )  # fmt: skip
 _OWN_SUFFIX = ".annotated.mp4"
+_BLOCK = 1 << 20
 
 
 def find_videos(inputs: Iterable[Path | str]) -> tuple[list[Path], list[tuple[Path, InputError]]]:
@@ -40,17 +41,22 @@ def find_videos(inputs: Iterable[Path | str]) -> tuple[list[Path], list[tuple[Pa
     return list(found.values()), failed
 
 
-def sha256_of(path: Path | str) -> str:
-    """SHA-256 of a file as 64 hexadecimal digits.
+def sha256_of(path: Path | str, is_wanted: Callable[[], bool] = lambda: True) -> str | None:
+    """SHA-256 of a file as 64 hexadecimal digits; None when it is not wanted any more.
 
     Raises:
         InputError: It cannot be read.
     """
+    digest = hashlib.sha256()
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with Path(path).open("rb", buffering=0) as file:
+            while is_wanted():
+                if not (block := file.read(_BLOCK)):
+                    return digest.hexdigest()
+                digest.update(block)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    return None
 
 
 def _videos_in(folder: Path) -> list[Path]:

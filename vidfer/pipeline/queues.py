@@ -100,9 +100,13 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - handed on by join
             self._error = error
 
+    def wait(self) -> None:
+        """Wait for the end of the thread, however it ends."""
+        self._thread.join()
+
     def join(self) -> None:
         """Wait for the end of the thread and raise the error it ended with, if any."""
-        self._thread.join()
+        self.wait()
         if self._error is not None:
             raise self._error
 

@@ -8,7 +8,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 import vidfer
 from vidfer.media.codecs import decoder_version
-from vidfer.media.file import SourceInfo
+from vidfer.media.file import SourceInfo, VideoFile
 from vidfer.media.ledger import FrameCounts
 from vidfer.pipeline.options import ProcessOptions, config_hash
 from vidfer.schema import SCHEMA_VERSION
@@ -70,12 +70,46 @@ def model_entries(sessions: list[Session]) -> list[dict[str, str]]:
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What reading a source to its end has told."""
+
+    info: SourceInfo
+    counts: FrameCounts
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, video: VideoFile) -> Account:
+        """Of a video that has been read to its end."""
+        return cls(info=video.info, counts=video.counts, warnings=video.warnings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the file itself does not say beforehand, as JSON."""
+        return {
+            "counts": asdict(self.counts),
+            "variable_frame_rate": self.info.variable_frame_rate,
+            "warnings": self.warnings,
+        }
+
+    @classmethod
+    def from_dict(cls, info: SourceInfo, known: dict[str, Any]) -> Account:
+        """That of an earlier run, for the same file."""
+        info = replace(info, variable_frame_rate=known["variable_frame_rate"])
+        return cls(info=info, counts=FrameCounts(**known["counts"]), warnings=known["warnings"])
+
+
+def damage_warnings(counts: dict[str, int]) -> list[str]:
+    """The warning of a damaged file, if it is one."""
+    if not (counts["undecodable"] or counts["corrupt"]):
+        return []
+    lost = f"{counts['undecodable']} packets gave no frame, {counts['corrupt']} frames are corrupt"
+    return [f"the file is damaged: {lost}"]
+
+
 def footer(
     *,
-    name: str,
-    info: SourceInfo,
+    account: Account,
     sha256: str,
-    counts: FrameCounts,
     faces: int,
     tracks: int,
     options: ProcessOptions,
@@ -84,14 +118,13 @@ def footer(
     smoothing: Smoothing,
 ) -> dict[str, Any]:
     """The JSON under the key `vidfer` in the footer of the tables."""
-    counted = asdict(counts)
-    analysed = counts.decoded - counts.not_sampled - counts.dropped
+    info, counts = account.info, account.counts
     return {
         "schema_version": SCHEMA_VERSION,
         "vidfer_version": vidfer.__version__,
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source": {**_source(info), "name": name, "sha256": sha256},
-        "counts": {**counted, "analysed": analysed, "faces": faces, "tracks": tracks},
+        "source": {**_source(info), "sha256": sha256},
+        "counts": {**asdict(counts), "analysed": counts.analysed, "faces": faces, "tracks": tracks},
         "decoder": decoder_version(),
         "sampling": {key: getattr(options, key) for key in ("start", "end", "fps", "stride")},
         "models": models,
@@ -112,6 +145,19 @@ def _source(info: SourceInfo) -> dict[str, Any]:
 
 def _ratio(value: Fraction) -> str:
     return f"{value.numerator}/{value.denominator}"
+
+
+def timings(account: Account, times: StageTimes, *, wall_s: float, resumed_frames: int) -> dict[str, Any]:
+    """How long a run took, interrupted ones before it included in `wall_s` only."""
+    duration_s, peak = account.info.duration_s, peak_rss_bytes()
+    found: dict[str, Any] = {
+        "wall_s": round(wall_s, 3),
+        "frames_per_second": round(account.counts.decoded / wall_s, 2),
+        "times_real_time": round(duration_s / wall_s, 2) if duration_s else None,
+        "resumed_frames": resumed_frames,
+        "stages": times.as_dict(),
+    }
+    return found if peak is None else {**found, "peak_rss_bytes": peak}
 
 
 def peak_rss_bytes() -> int | None:

@@ -27,6 +27,7 @@ class Progress:
         time_s: Media time done.
         seconds: Time spent in this stage.
         faces: Faces found so far.
+        frames_before: Frames of this stage that an interrupted run had done.
     """
 
     stage: str
@@ -35,6 +36,7 @@ class Progress:
     time_s: float
     seconds: float
     faces: int
+    frames_before: int = 0
 
 
 OnProgress = Callable[[Progress], None]
@@ -42,7 +44,11 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessResult:
-    """Where the results of one source lie, and its report (`NAME.run.json`)."""
+    """Where the results of one source lie, and its report (`NAME.run.json`).
+
+    Attributes:
+        state: "done", "resumed" (done after an interruption), or "already done": results of an earlier run.
+    """
 
     source: Path
     table_path: Path
@@ -50,6 +56,7 @@ class ProcessResult:
     report_path: Path
     video_path: Path | None
     report: dict[str, Any]
+    state: str = "done"
 
     @property
     def table(self) -> pd.DataFrame:
@@ -89,6 +96,14 @@ class Outputs:
             video=base.with_name(f"{base.name}.annotated.mp4"),
             parts=base.with_name(f".{base.name}.vidfer"),
         )
+
+    def clear(self) -> None:
+        """Remove what would stay beside a new table; the report, written last, says that all is done."""
+        for path in (self.report, self.tracks, self.video):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot replace {path}: {error.strerror}; choose another folder with -o") from error
 
 
 def result_names(videos: Sequence[Path], folder: Path = Path()) -> list[str]:

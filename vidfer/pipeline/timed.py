@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from vidfer.media.file import VideoFile
 from vidfer.pipeline.report import StageTimes
-from vidfer.types import F32, I64, Detections, Picture
+from vidfer.types import F32, I64, Detections, Frame, Picture
 from vidfer.vision.detect import FaceDetector
 from vidfer.vision.face import FaceNetwork
 from vidfer.vision.track import FaceTracker
@@ -45,3 +46,14 @@ class TimedTracker:
         """See the class that is timed."""
         with self._times.measure("track"):
             return self._tracker.update(time_s, shot, detections, embedding)
+
+
+def timed_frames(video: VideoFile, times: StageTimes) -> Iterator[Frame]:
+    """The frames of a video, timed."""
+    frames = iter(video)
+    while True:
+        with times.measure("decode"):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame

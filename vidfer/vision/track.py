@@ -67,9 +67,10 @@ class FaceTracker:
     Args:
         frame_interval_s: Usual time between two updates; with sampling, that between two sampled frames.
         options: Parameters in seconds.
+        first_id: The first id to give: a resumed run need not repeat the shots before its last one.
     """
 
-    def __init__(self, *, frame_interval_s: float, options: TrackerOptions | None = None) -> None:
+    def __init__(self, *, frame_interval_s: float, options: TrackerOptions | None = None, first_id: int = 0) -> None:
         if not (math.isfinite(frame_interval_s) and frame_interval_s > 0):
             raise ValueError(f"frame_interval_s must be positive, got {frame_interval_s}")
         import norfair  # 1.25 s: only where something is tracked
@@ -81,7 +82,7 @@ class FaceTracker:
         self._inertia = math.ceil(self._lost_after_s / frame_interval_s) + _STEPS_OF_SLACK
         self._shot: int | None = None
         self._time_s = -math.inf
-        self._next_id = 0
+        self._next_id = first_id
         self._tracker: Any = None
         self._cost = _Cost(self._options, self._lost_after_s)
 
@@ -95,7 +96,7 @@ class FaceTracker:
             embedding: f32[N,D] of unit length; rows that are not finite or all zero count as unknown.
 
         Returns:
-            i64[N] tracklet ids, dense from 0 in order of appearance and never given twice, over all shots.
+            i64[N] tracklet ids, dense from `first_id` in order of appearance and never given twice, over all shots.
 
         Raises:
             ValueError: A box or the time is not finite, or embedding has another number of rows.

@@ -1,0 +1,56 @@
+"""Ctrl-C and SIGTERM: the first one stops cleanly, the second at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked us to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+class Interrupted(Exception):  # noqa: N818 - no error: somebody wanted it
+    """A command was stopped; the message says what stays and how to go on."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within the block, Ctrl-C and SIGTERM raise `Stopped` once; the next one ends the process on the spot.
+
+    What is on the disk is whole at any time, so ending on the spot is safe. A signal that is ignored (Ctrl-C for a
+    background job of a shell) stays so.
+    """
+    asked = False
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        raise Stopped(number)
+
+    before = {}
+    for name in ("SIGINT", "SIGTERM"):
+        number = getattr(signal, name)
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            try:
+                before[number] = signal.signal(number, stop)
+            except ValueError:  # not the main thread: whoever runs it sees to signals
+                break
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

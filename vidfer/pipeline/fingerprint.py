@@ -1,0 +1,76 @@
+"""Which content a file has: its size and time of change at once, its SHA-256 beside other work."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from vidfer.errors import InputError
+from vidfer.media.inputs import sha256_of
+from vidfer.pipeline.queues import Worker, run_in_thread
+
+
+class Fingerprint:
+    """The fingerprint of a file; a context manager, which stops the hashing.
+
+    Attributes:
+        size: Bytes.
+        modified_utc: When it was changed last, to the nanosecond: with the size it tells apart what needs no hashing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        self.size = stat.st_size
+        seconds, nano = divmod(stat.st_mtime_ns, 10**9)
+        self.modified_utc = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nano:09d}Z"
+        self._sha256: str | None = None
+        self._worker: Worker | None = None
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped = True
+        if self._worker is not None:
+            self._worker.wait()
+
+    def begin(self) -> None:
+        """Start hashing, unless that is done or needless."""
+        if self._sha256 is None and self._worker is None:
+            self._worker = run_in_thread("hash", self._hash)
+
+    def _hash(self) -> None:
+        self._sha256 = sha256_of(self._path, is_wanted=lambda: not self._stopped)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the content, waited for."""
+        if self._sha256 is None:
+            self.begin()
+            assert self._worker is not None
+            self._worker.join()
+        assert self._sha256 is not None
+        return self._sha256
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is known now, as JSON for `is_of`."""
+        return {"size": self.size, "modified_utc": self.modified_utc, "sha256": self._sha256}
+
+    def is_of(self, known: dict[str, Any]) -> bool:
+        """Whether the file has the content that an earlier run knew: by size and time, in doubt by its hash."""
+        sha256 = known.get("sha256")
+        if known.get("size") != self.size:
+            return False
+        if known.get("modified_utc") == self.modified_utc:
+            self._sha256 = self._sha256 or sha256
+            return True
+        return bool(sha256) and sha256 == self.sha256
