@@ -40,9 +40,8 @@ def test_real_videos(shared_videos):
         seen = probe(path)
         assert seen.info.variable_frame_rate == ("noface" in path.stem), path.name
         assert seen.warnings == (), path.name
-        assert (
-            seen.frames_expected == seen.info.frames_declared or not seen.info.frames_declared or path.stem == "no_face"
-        )
+        if path.suffix != ".mkv" and path.stem != "no_face":  # three packets of that one are cut away
+            assert seen.frames_expected == seen.info.frames_declared
 
 
 @pytest.mark.parametrize("kind", ["b_frames", "open_gop", "mpeg2"])
