@@ -6,6 +6,7 @@ import av
 import clips
 import numpy as np
 import pytest
+from fields import write_fields
 
 from vidfer.media.file import VideoFile
 
@@ -118,3 +119,38 @@ def test_several_threads_lose_no_frame_before_a_cut(tmp_path, monkeypatch):
     together, video = read(path)
     assert together == alone
     assert video.counts == counts
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".mp4"])
+def test_two_fields_are_one_frame(tmp_path, suffix):
+    path = write_fields(tmp_path / f"fields{suffix}")
+    frames, video = read(path)
+    assert [time for _, _, time, _ in frames] == pytest.approx(np.arange(40) / 25)
+    assert (video.counts.packets, video.counts.undecodable) == (40, 0)
+    assert not video.info.variable_frame_rate
+    assert video.warnings == []
+
+
+def test_lost_fields_are_damage(tmp_path):
+    path = write_fields(tmp_path / "fields.mkv")
+    with av.open(str(path)) as container:
+        spots = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for number in (20, 21, 30, 31):  # frames 10 and 15
+        begin, size = spots[number]
+        data[begin + 20 : begin + size] = b"\xff" * (size - 20)
+    path.write_bytes(data)
+    _, video = read(path)
+    assert video.counts.packets == 40
+    assert video.counts.undecodable + video.counts.corrupt >= 2
+    assert video.warnings
+
+
+def test_reading_goes_on_between_pairs_of_fields(tmp_path):
+    path = write_fields(tmp_path / "fields.ts")
+    with VideoFile(path) as video:
+        marks = [frame.bookmark() for frame in video]
+    for at in (0, 7, 39):
+        with VideoFile(path, bookmark=marks[at]) as again:
+            assert [frame.index for frame in again] == list(range(at + 1, 40))
+        assert again.counts == video.counts

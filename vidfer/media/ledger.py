@@ -72,15 +72,21 @@ class Ledger:
         """Whether nothing was damaged so far."""
         return not (self.failed or self.counts.undecodable or self.counts.corrupt)
 
-    def read(self, packet: Packet[VideoStream], *, hidden: bool = False) -> int:
-        """Book a packet, and whether it gives no frame on purpose; gives its number, from 0."""
+    def read(self, packet: Packet[VideoStream], *, hidden: bool = False, joined: bool = False) -> int:
+        """Book a packet; gives its number, from 0.
+
+        Args:
+            packet: The next one of the stream.
+            hidden: It gives no frame on purpose.
+            joined: It completes the frame of the one before.
+        """
         number = self._read
         self._read += 1
         if packet.is_keyframe:
             self._keys.append(number)
         if packet.is_corrupt:
             self._damaged.append(number)
-        if number >= self._known:
+        if number >= self._known and not joined:
             self.counts.packets += 1
             if hidden or packet.is_discard:
                 self.counts.discarded += 1

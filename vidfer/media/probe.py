@@ -157,9 +157,14 @@ def _read_index(reading: Reading, info: SourceInfo) -> _Stamps | None:
 def _read_packets(reading: Reading, info: SourceInfo) -> _Stamps:
     """From the first packets of the file."""
     ledger = Ledger()
-    packets = [packet for _, packet in itertools.islice(reading.packets(ledger), _PACKETS) if packet is not None]
-    complete = len(packets) < _PACKETS
-    stamps = sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
+    seen, stamps = 0, []
+    for number, packet in itertools.islice(reading.packets(ledger), _PACKETS):
+        if packet is not None:
+            seen += 1
+            if packet.pts is not None and ledger.owes(number):
+                stamps.append(packet.pts)
+    complete = seen < _PACKETS
+    stamps.sort()
     counts = ledger.counts
     frames: int | None = info.frames_declared or None
     if complete:
@@ -167,7 +172,7 @@ def _read_packets(reading: Reading, info: SourceInfo) -> _Stamps:
     elif frames is None and info.duration_s and 0 < (info.average_frame_rate or 0) <= _MOST_RATE:
         frames = round(info.duration_s * float(info.average_frame_rate or 0))
     stamps = stamps if complete else stamps[:-_REORDERED]
-    return _Stamps(stamps=len(packets), complete=complete, frames=frames, variable=_is_variable(stamps, info))
+    return _Stamps(stamps=seen, complete=complete, frames=frames, variable=_is_variable(stamps, info))
 
 
 def _is_variable(stamps: Iterable[int], info: SourceInfo) -> bool:

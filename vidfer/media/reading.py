@@ -12,6 +12,7 @@ from av.codec.context import Flags
 from av.stream import Disposition
 
 from vidfer.errors import InputError
+from vidfer.media.fields import SecondFields
 from vidfer.media.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Reading:
     def packets(self, ledger: Ledger) -> Iterator[tuple[int, Packet[VideoStream] | None]]:
         """The packets of the stream, then None, which makes the decoder give out what it still holds."""
         packets = self.container.demux(self.video)
+        fields = SecondFields(self.video.codec_context)
         number, failures = -1, 0
         while self._last_packet is None or number < self._last_packet:
             try:
@@ -129,7 +131,7 @@ class Reading:
             failures = 0
             # An empty packet would tell the decoder that the stream is over.
             hidden = packet.size == 0 or is_hidden(packet, self._codec)
-            number = ledger.read(packet, hidden=hidden)
+            number = ledger.read(packet, hidden=hidden, joined=not hidden and fields.is_second(packet))
             packet.opaque = _Ticket(number)
             if packet.size:
                 yield number, packet
