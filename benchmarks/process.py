@@ -119,13 +119,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--videos", type=Path, default=_REPOSITORY.parent / "shared" / "videos", metavar="DIR")
     parser.add_argument("--repeat", type=int, default=5, metavar="N")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--precision", default="auto", help="auto, float32 or int8")
     options = parser.parse_args(arguments)
     if options.repeat < 1:
         parser.error("--repeat must be at least 1")
     clips = [options.videos / name for name in options.clips]  # an absolute path stays what it is
     if missing := [str(clip) for clip in clips if not clip.is_file()]:
         parser.error(f"not there: {', '.join(missing)}")
-    models = Models(options.device)
+    models = Models(options.device, options.precision)
     repeats: dict[str, list[dict[str, Any]]] = defaultdict(list)
     networks: list[dict[str, Any]] = []
     for _ in range(options.repeat):

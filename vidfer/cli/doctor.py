@@ -75,9 +75,12 @@ def _inference(problems: list[str]) -> dict[str, Any]:
     from vidfer.vision import session
 
     try:
+        used = session.load(session.MODELS[0])
         return {
             "available": session.available_providers(),
-            "used": session.load(session.MODELS[0]).provider,
+            "used": used.provider,
+            "precision": used.card.precision,
+            "vnni": session.has_vnni(),
         }
     except VidferError as error:
         problems.append(str(error))
@@ -89,13 +92,15 @@ def _models(problems: list[str]) -> list[dict[str, Any]]:
 
     cards = []
     for name in session.MODELS:
-        try:
-            card = session.load_card(name)
-        except VidferError as error:
-            if str(error) not in problems:
-                problems.append(str(error))
-            continue
-        cards.append({**card.details, "sha256": card.sha256, "path": str(session.model_path(name))})
+        for precision in ("float32", "int8") if session.has_twin(name) else ("float32",):
+            try:
+                card = session.load_card(name, precision)
+            except VidferError as error:
+                if str(error) not in problems:
+                    problems.append(str(error))
+                continue
+            path = session.model_path(name, precision)
+            cards.append({**card.details, "precision": precision, "sha256": card.sha256, "path": str(path)})
     return cards
 
 
@@ -123,9 +128,17 @@ def describe(findings: dict[str, Any]) -> list[str]:
         reads, writes = _names(video["decoders"]), _names(video["encoders"])
         lines.append(f"video      FFmpeg {video['ffmpeg']}; reads {reads}; writes {writes}")
     if inference:
-        lines.append(f"inference  {', '.join(inference['available'])}; runs on {inference['used']}")
+        runs = f"runs on {inference['used']} in {inference['precision']}"
+        lines.append(
+            f"inference  {', '.join(inference['available'])}; {runs}" + ("" if inference["vnni"] else "; no VNNI")
+        )
     for card in findings["models"]:
         lines.append(f"network    {card['name']} {card['version']} · {card['licence']} · sha256 {card['sha256'][:12]}")
+        if "default" in card:
+            use = "the default" if card["default"] else "only with --precision int8"
+            lines.append(
+                f"             twin for CPUs, {use}; loses at most {max(card['lost'].values()):g} of any figure"
+            )
         lines += [f"             {name} {figure}" for name, figure in _figures(card.get("metrics", {}))]
     lines += [f"warning    {text}" for text in findings["warnings"]]
     lines += [f"PROBLEM    {text}" for text in findings["problems"]]

@@ -68,6 +68,14 @@ Device = Annotated[
         help="Where the networks run; auto: CUDA if it works.",
     ),
 ]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        click_type=click.Choice(["auto", "float32", "int8"]),
+        help="Numbers in the networks; auto: int8 on CPUs with VNNI, which is faster and as good, else float32.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object with the reports to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the log and, after an error, its traceback.")]
@@ -87,6 +95,7 @@ def process(
     detect_every: DetectEvery = "auto",
     smooth: Smooth = "medium",
     device: Device = "auto",
+    precision: Precision = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -111,6 +120,7 @@ def process(
         detect_every=detect_every,  # type: ignore[arg-type]  # "auto" and "3": read there
         smooth=smooth,
         device=device,
+        precision=precision,
     )
     outcomes: list[ProcessResult | tuple[Path, VidferError]] = []
     try:

@@ -17,11 +17,11 @@ from vidfer.errors import UsageError
 from vidfer.media.file import SourceInfo
 from vidfer.media.timecode import Sampling, Timecode, parse_timecode
 from vidfer.smooth import PRESETS
-from vidfer.vision.session import DEVICES
+from vidfer.vision.session import DEVICES, PRECISIONS
 
 LANDMARKS = (68, 478, None)
 # They decide where results go and how fast they come, not what is in the tables.
-_NOT_IN_THE_TABLE = ("output_dir", "overwrite", "render", "device")
+_NOT_IN_THE_TABLE = ("output_dir", "overwrite", "render", "device", "precision")
 _USUAL_FRAME_RATE = 25.0
 _MOST_FRAME_RATE = 240.0  # containers without a rate declare their clock, 1000 or 90000
 
@@ -45,6 +45,7 @@ class ProcessOptions:
         detect_every: Frames between two runs of the detector; None lets it rest for up to 0.2 s.
         smooth: "off", "light", "medium" or "strong".
         device: "auto", "cpu" or "cuda".
+        precision: "auto" (int8 on CPUs with VNNI, as long as it loses less than half a point), "float32" or "int8".
 
     Raises:
         UsageError: A value is not allowed.
@@ -62,6 +63,7 @@ class ProcessOptions:
     detect_every: int | None = None
     smooth: str = "medium"
     device: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for name, read in _READ.items():
@@ -69,6 +71,7 @@ class ProcessOptions:
         _one_of("landmarks", self.landmarks, LANDMARKS)
         _one_of("smooth", self.smooth, PRESETS)
         _one_of("device", self.device, DEVICES)
+        _one_of("precision", self.precision, PRECISIONS)
         if self.detect_every is not None and self.detect_every < 1:
             raise UsageError(f"detect_every is {self.detect_every}: give a number of frames from 1, or auto")
         if self.stream < 0:

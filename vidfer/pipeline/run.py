@@ -44,8 +44,8 @@ _POSSIBLE_FACE = 0.55
 class Models:
     """Both networks, loaded once for all sources of a run."""
 
-    def __init__(self, device: str) -> None:
-        self.sessions = [session.load(name, device=device) for name in session.MODELS]
+    def __init__(self, device: str = "auto", precision: str = "auto") -> None:
+        self.sessions = [session.load(name, device=device, precision=precision) for name in session.MODELS]
         self.entries = model_entries(self.sessions)
         detector, analyzer = self.sessions
         self.detector = FaceDetector(detector, threshold=_POSSIBLE_FACE)
@@ -88,7 +88,7 @@ def process_file(
         VideoFile(path, stream=options.stream, sampling=options.sampling()) as video,
         Fingerprint(path) as source,
     ):
-        models = models or Models(options.device)
+        models = models or Models(options.device, options.precision)
         make_folder(outputs.table.parent)
         return _Run(video, source, options, outputs, models, progress).do()
 

@@ -79,11 +79,11 @@ def export_onnx(
                 opset_version=OPSET,
                 dynamo=False,
             )
-        _store_card(draft, card)
+        store_card(draft, card)
         differences = _differences(model, draft, input_name, output_names, verify, tolerance)
         shapes = [list(given.shape) for given in verify]
         stored = {**card, "verification": {"largest_difference": differences, "input_shapes": shapes}}
-        _store_card(draft, stored)
+        store_card(draft, stored)
         onnx.checker.check_model(str(draft))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.part")
@@ -120,7 +120,8 @@ def _differences(
     return {name: float(f"{value:.2g}") for name, value in largest.items()}
 
 
-def _store_card(path: Path, card: Mapping[str, Any]) -> None:
+def store_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Put a card into an ONNX file in place of the one it has."""
     graph = onnx.load(str(path))
     del graph.metadata_props[:]
     entry = graph.metadata_props.add()

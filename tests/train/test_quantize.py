@@ -1,0 +1,189 @@
+"""The int8 twin of a tiny network, from graph to card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+from onnx import helper, numpy_helper  # noqa: E402
+
+from vidfer.errors import ModelError  # noqa: E402
+from vidfer.train import twin  # noqa: E402
+from vidfer.train.detector import DetectorNet  # noqa: E402
+from vidfer.train.detector_run import _Shipped  # noqa: E402
+from vidfer.train.export import export_onnx  # noqa: E402
+from vidfer.train.faces import NAME  # noqa: E402
+from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet  # noqa: E402
+from vidfer.train.quantize import quantize_graph  # noqa: E402
+from vidfer.vision import session  # noqa: E402
+from vidfer.vision.geometry import CROP_PX  # noqa: E402
+from vidfer.vision.session import Session  # noqa: E402
+
+CARD = dict.fromkeys(("input", "heads", "trained_on", "metrics", "licence", "git_sha", "command"), "x")
+
+
+def picture(seed: int, *shape: int) -> np.ndarray:
+    """Noise with large structures, as pictures have."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (shape[0], shape[1] // 16, shape[2] // 16, 3)).repeat(16, 1).repeat(16, 2)
+    return np.clip(coarse + rng.normal(0, 10, coarse.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small untrained face network as it ships."""
+    torch.manual_seed(0)
+    net = FaceNet(stem=6, stages=((8, 1), (16, 1)), features=16).eval()
+    path = tmp_path_factory.mktemp("faces") / "net.onnx"
+    example = torch.from_numpy(picture(0, 2, CROP_PX, CROP_PX))
+    export_onnx(
+        ExportedFaceNet(net, 1.0),
+        path,
+        example=example,
+        input_name="image",
+        output_names=OUTPUTS,
+        dynamic_axes={"image": {0: "faces"}, **{name: {0: "faces"} for name in OUTPUTS}},
+        card={**CARD, "name": NAME, "version": "9"},
+        verify=[example],
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained detector as it ships."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("detector") / "net.onnx"
+    example = torch.from_numpy(picture(0, 1, 64, 96))
+    export_onnx(
+        _Shipped(DetectorNet().eval()),
+        path,
+        example=example,
+        input_name="image",
+        output_names=("box", "score"),
+        dynamic_axes={"image": {1: "h", 2: "w"}, "box": {1: "cells"}, "score": {1: "cells"}},
+        card={**CARD, "name": "face_detector", "version": "9", "threshold": 0.5},
+        verify=[example],
+    )
+    return path
+
+
+def quantized(path: Path, inputs: list[np.ndarray]) -> Any:
+    return quantize_graph(onnx.load(str(path)), lambda graph, names: twin._observe(graph, names, inputs))
+
+
+def fused(model: Any, tmp_path: Path) -> Counter[str]:
+    """Kinds of nodes that ONNX Runtime makes of a graph."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    options.log_severity_level = 4
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+
+
+def test_the_face_network_becomes_integers_up_to_its_heads(faces: Path, tmp_path: Path) -> None:
+    inputs = [picture(seed, 4, CROP_PX, CROP_PX) for seed in range(3)]
+    model = quantized(faces, inputs)
+    onnx.checker.check_model(model)
+    kinds = fused(model, tmp_path)
+    assert kinds["QLinearConv"] == sum(node.op_type == "Conv" for node in onnx.load(str(faces)).graph.node)
+    assert kinds["Conv"] == kinds["QuantizeLinear"] == 0
+    assert kinds["DequantizeLinear"] == 3  # in front of affect, points and identity
+    onnx.save(model, str(tmp_path / "twin.onnx"))
+    parent, small = Session(faces, device="cpu"), Session(tmp_path / "twin.onnx", device="cpu")
+    seen = {"image": picture(9, 5, CROP_PX, CROP_PX)}
+    wanted, got = parent.run(seen), small.run(seen)
+    for name, values in wanted.items():
+        assert np.abs(got[name] - values).max() <= 0.03 * np.abs(values).max(), name
+
+
+def test_the_detector_becomes_integers_up_to_its_outputs_at_every_size(detector: Path, tmp_path: Path) -> None:
+    inputs = [picture(seed, 1, 64, 96) for seed in range(4)]
+    model = quantized(detector, inputs)
+    kinds = fused(model, tmp_path)
+    assert (kinds["QLinearConv"], kinds["Conv"], kinds["QuantizeLinear"]) == (16, 3, 0)
+    onnx.save(model, str(tmp_path / "twin.onnx"))
+    parent, small = Session(detector, device="cpu"), Session(tmp_path / "twin.onnx", device="cpu")
+    for height, width in ((64, 96), (96, 32), (128, 160)):
+        seen = {"image": picture(9, 1, height, width)}
+        wanted, got = parent.run(seen), small.run(seen)
+        assert np.abs(got["score"] - wanted["score"]).max() < 0.01
+        assert np.abs(got["box"] - wanted["box"]).max() < 1.5  # px
+
+
+@pytest.mark.parametrize("name", [name for name in session.MODELS if session.has_twin(name)])
+def test_nothing_in_a_packaged_twin_is_left_unfused(name: str, tmp_path: Path) -> None:
+    kinds = fused(onnx.load(str(session.model_path(name, "int8"))), tmp_path)
+    assert kinds["QuantizeLinear"] == 0
+    assert kinds["DequantizeLinear"] <= 3
+    assert kinds["QLinearConv"] >= 5 * kinds["Conv"]
+
+
+def test_the_same_data_give_the_same_twin(detector: Path) -> None:
+    inputs = [picture(seed, 1, 64, 96) for seed in range(2)]
+    assert quantized(detector, inputs).SerializeToString() == quantized(detector, inputs).SerializeToString()
+
+
+def test_a_network_of_another_kind_is_refused() -> None:
+    weight = numpy_helper.from_array(np.ones((1, 3, 1, 1), np.float32), "w")
+    value = helper.make_tensor_value_info
+    nodes = [helper.make_node("Conv", ["image", "w"], ["out"])]
+    image, out = value("image", 1, [1, 3, 8, 8]), value("out", 1, None)
+    model = helper.make_model(helper.make_graph(nodes, "g", [image], [out], [weight]))
+    with pytest.raises(ModelError, match="does not begin with"):
+        quantize_graph(model, lambda graph, names: [])
+
+
+@pytest.mark.parametrize(("after", "default"), [(0.796, True), (0.795, False), (0.9, True)])
+def test_the_card_says_what_was_lost(
+    after: float, default: bool, detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = iter(
+        [
+            {"pictures": 3, "ap50_20px": 0.8, "false_faces": 0.01},
+            {"pictures": 3, "ap50_20px": after, "false_faces": 0.01},
+        ]
+    )
+    monkeypatch.setattr(twin, "calibration", lambda *_: [picture(0, 1, 64, 96)])
+    monkeypatch.setattr(twin, "evaluate", lambda *_: next(figures))
+    path = tmp_path / "net.int8.onnx"
+    card = twin.make_twin("face_detector", detector, path, data_dir=tmp_path, command="quantize")
+    stored = Session(path, device="cpu").card
+    assert stored.details == card
+    assert (stored.precision, stored.version) == ("int8", "9+int8")
+    assert card["parent_sha256"] == Session(detector, device="cpu").card.sha256
+    assert card["lost"] == {"ap50_20px": round(0.8 - after, 4), "false_faces": 0}
+    assert card["default"] is default
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["SHA256SUMS", "net.int8.onnx"]
+    assert stored.sha256 in (tmp_path / "SHA256SUMS").read_text()
+
+
+def test_errors_count_the_other_way() -> None:
+    before = {
+        "mesh_error": {"value": 0.036, "low": 0, "high": 1},
+        "ferplus_ece": {"value": 0.02},
+        "accuracy": {"value": 0.5},
+    }
+    after = {
+        "mesh_error": {"value": 0.04, "low": 0, "high": 1},
+        "ferplus_ece": {"value": 0.01},
+        "accuracy": {"value": 0.6},
+    }
+    assert twin.lost(before, after) == {"mesh_error": 0.004, "ferplus_ece": -0.01, "accuracy": -0.1}
+
+
+def test_rows_of_val_never_calibrate(detector: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(twin, "load_scenes", lambda path, split: asked.append(split) or [])
+    with pytest.raises(twin.DataError, match="nothing to calibrate"):
+        twin.calibration("face_detector", Session(detector, device="cpu"), tmp_path, 0)
+    assert asked == ["train"]
