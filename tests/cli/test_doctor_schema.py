@@ -19,7 +19,9 @@ def test_doctor_as_json(capfd):
     assert cli.run(["doctor", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["problems"] == []
-    assert [card["name"] for card in found["models"]] == ["face_detector", "face_analyzer"]
+    assert [(card["name"], card["precision"]) for card in found["models"]] == [
+        (name, precision) for name in ("face_detector", "face_analyzer") for precision in ("float32", "int8")
+    ]
     assert all(
         card["licence"] and card["metrics"] and card["command"] and len(card["sha256"]) == 64
         for card in found["models"]
