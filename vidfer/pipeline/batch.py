@@ -37,7 +37,7 @@ def process_many(
     yield from without
     if not videos:
         return
-    models = Models(options.device)
+    models = Models(options.device, options.precision)
     for path, name in zip(videos, result_names(videos, options.output_dir), strict=True):
         report = None if progress is None else _named(progress, path.name)
         try:

@@ -15,6 +15,7 @@ from vidfer.pipeline.options import ProcessOptions, config_hash
 from vidfer.pipeline.report import damage_warnings
 from vidfer.pipeline.results import Outputs
 
+_OTHER_NETWORKS = "other networks (of another version, --precision or --device)"
 _REPORT_LOST = "the report of the run was lost and is made again from the tables, without timings"
 
 
@@ -106,7 +107,7 @@ def _difference(
     ]
     if changed:
         return ", ".join(changed)
-    return "" if footer.get("config_sha256") == config_hash(now, hashes) else "other networks"
+    return "" if footer.get("config_sha256") == config_hash(now, hashes) else _OTHER_NETWORKS
 
 
 def _refuse_others(outputs: Outputs, source: Fingerprint, report: dict[str, Any] | None) -> None:
