@@ -25,8 +25,8 @@ FOOTER_KEY = "vidfer"
 ROW_GROUP_ROWS = 65_536
 # Rows with 478 landmarks take 6 kB each: without this limit a row group of them would hold 390 MB in memory.
 ROW_GROUP_BYTES = 16 << 20
-# Older ones can neither write nor read nulls in fixed size lists (apache/arrow issues 24425 and 35692).
-_NULLS_IN_FIXED_SIZE_LISTS = int(pa.__version__.split(".")[0]) >= 26
+# Arrow before version 26 cannot read nulls in fixed size lists (apache/arrow issues 24425 and 35692): plain ones are
+# stored, the same bytes, with their length in the metadata of the field.
 _SIZE_KEY = b"fixed_size"
 
 
@@ -78,9 +78,7 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
 
 
 def stored_schema(schema: pa.Schema) -> pa.Schema:
-    """The types in the file: those of the schema, but before pyarrow 26 lists for fixed size lists (the same bytes)."""
-    if _NULLS_IN_FIXED_SIZE_LISTS:
-        return schema
+    """The types in the file: those of the schema, but plain lists for fixed size lists."""
     for i, field in enumerate(schema):
         if pa.types.is_fixed_size_list(field.type):
             size = {_SIZE_KEY: str(field.type.list_size)}
