@@ -16,14 +16,13 @@ from typing import Any
 from vidfer.errors import UsageError
 from vidfer.media.file import SourceInfo
 from vidfer.media.timecode import Sampling, Timecode, parse_timecode
+from vidfer.pipeline.timeline import usual_interval_s
 from vidfer.smooth import PRESETS
 from vidfer.vision.session import DEVICES, PRECISIONS
 
 LANDMARKS = (68, 478, None)
 # They decide where results go and how fast they come, not what is in the tables.
 _NOT_IN_THE_TABLE = ("output_dir", "overwrite", "render", "device", "precision")
-_USUAL_FRAME_RATE = 25.0
-_MOST_FRAME_RATE = 240.0  # containers without a rate declare their clock, 1000 or 90000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +181,4 @@ def config_hash(deciding: dict[str, Any], models: dict[str, str]) -> str:
 
 def frame_interval_s(info: SourceInfo, options: ProcessOptions) -> float:
     """Usual time between two analysed frames."""
-    rate = float(info.average_frame_rate or 0)
-    rate = rate if 0 < rate <= _MOST_FRAME_RATE else _USUAL_FRAME_RATE
-    if options.fps is not None:
-        return max(1 / rate, 1 / options.fps)
-    return (options.stride or 1) / rate
+    return usual_interval_s(info.average_frame_rate, fps=options.fps, stride=options.stride)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from vidfer import schema
 from vidfer.pipeline.raw import matrix
+from vidfer.pipeline.scratch import Rows
 from vidfer.pipeline.tracks import Seen, Track, softmax
 from vidfer.types import EMOTIONS, FACE_STATUS, I64, PREDICTED, Bool
 
@@ -117,15 +118,20 @@ def _affect_columns(part: pa.Table, seen: Seen, origin: _Origin) -> Columns:
     valence_arousal = matrix(part["valence_arousal"], 2)[origin.row]
     smoothed = np.zeros(len(real), seen.smoothed.dtype)
     smoothed[real] = seen.smoothed[origin.face[real]]
-    columns = {
-        "emotion": _nullable(labels[probability.argmax(axis=1)], ~real),
-        "emotion_smooth": _nullable(labels[smoothed["emotion"]], ~real),
-    }
+    columns = {"emotion": _nullable(labels[probability.argmax(axis=1)], ~real), **smoothed_columns(smoothed, real)}
     for i, name in enumerate(EMOTIONS):
         columns[f"emotion_{name}"] = _nullable(probability[:, i], ~real)
-        columns[f"emotion_{name}_smooth"] = _nullable(smoothed["emotion_probability"][:, i], ~real)
     for i, name in enumerate(("valence", "arousal")):
         columns[name] = _nullable(valence_arousal[:, i], ~real)
+    return columns
+
+
+def smoothed_columns(smoothed: Rows, real: Bool) -> Columns:
+    """All smoothed columns, from rows of `tracks.SMOOTHED`; null where there is no real face."""
+    columns = {"emotion_smooth": _nullable(np.array(EMOTIONS)[smoothed["emotion"]], ~real)}
+    for i, name in enumerate(EMOTIONS):
+        columns[f"emotion_{name}_smooth"] = _nullable(smoothed["emotion_probability"][:, i], ~real)
+    for i, name in enumerate(("valence", "arousal")):
         columns[f"{name}_smooth"] = _nullable(smoothed["valence_arousal"][:, i], ~real)
     return columns
 

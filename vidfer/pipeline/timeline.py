@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,8 @@ from vidfer.types import F32, F64, I64, Bool
 
 I32 = npt.NDArray[np.int32]
 
+_USUAL_FRAME_RATE = 25.0
+_MOST_FRAME_RATE = 240.0  # containers without a rate declare their clock, 1000 or 90000
 _SMOOTH_GAP_S, _SMOOTH_GAP_STEPS = 0.5, 3
 
 
@@ -82,3 +86,12 @@ class Timeline:
         breaks = (np.diff(segment) != 0) | (np.diff(time_s) > longest + 1e-9)
         part = np.cumsum(np.r_[False, breaks], dtype=np.int32)
         return smooth_track(time_s, part, affect[:, :-2], affect[:, -2:], quality, smoothing)
+
+
+def usual_interval_s(frame_rate: Fraction | None, *, fps: float | None, stride: int | None) -> float:
+    """Usual time between two analysed frames, for the average frame rate of the source and how it was sampled."""
+    rate = float(frame_rate or 0)
+    rate = rate if 0 < rate <= _MOST_FRAME_RATE else _USUAL_FRAME_RATE
+    if fps is not None:
+        return max(1 / rate, 1 / fps)
+    return (stride or 1) / rate

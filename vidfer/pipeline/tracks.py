@@ -7,7 +7,7 @@ each frame, the sums of linking, and one track at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +192,7 @@ class SecondLook:
             self.faces += len(look)
             at, quality = look["at"].copy(), look["quality"].copy()
             del look
-            self._keep(spans, self._time.smooth(at, affect, quality, smoothing))
+            keep(self._smoothed, spans, self._time.smooth(at, affect, quality, smoothing))
         self._pieces = _Pieces(start=start, stop=stop, face_id=face_id, onward=onward)
         return described
 
@@ -220,17 +220,6 @@ class SecondLook:
             look=look,
             affect=affect,
         )
-
-    def _keep(self, spans: list[Span], smoothed: Smoothed) -> None:
-        done = 0
-        for start, stop in spans:
-            for begin in range(start, stop, _BLOCK):
-                slot = np.arange(begin, min(begin + _BLOCK, stop))
-                rows = np.empty(len(slot), SMOOTHED)
-                for name in SMOOTHED.names or ():
-                    rows[name] = getattr(smoothed, name)[done : done + len(slot)]
-                self._smoothed.put(slot, rows)
-                done += len(slot)
 
     def observations(self, columns: tuple[str, ...]) -> Iterator[tuple[pa.Table, Seen]]:
         """The parts again, with some of their columns, and what is to be said of their faces."""
@@ -267,6 +256,19 @@ class SecondLook:
         gap = following["at"] > at[a] + 1
         a, following = a[gap], following[gap]
         return bridge(at[a], following["at"].astype(np.int64), face_id[a], box[a], following["box"], self._time)
+
+
+def keep(scratch: Scratch, spans: Sequence[Span], smoothed: Smoothed) -> None:
+    """Write a smoothed track to its places, as rows of `SMOOTHED`."""
+    done = 0
+    for start, stop in spans:
+        for begin in range(start, stop, _BLOCK):
+            slot = np.arange(begin, min(begin + _BLOCK, stop))
+            rows = np.empty(len(slot), SMOOTHED)
+            for name in SMOOTHED.names or ():
+                rows[name] = getattr(smoothed, name)[done : done + len(slot)]
+            scratch.put(slot, rows)
+            done += len(slot)
 
 
 def is_face(score: F32, presence: F32, detected: Bool) -> bool:

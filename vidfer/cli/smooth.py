@@ -1,0 +1,66 @@
+"""``vidfer smooth``: other smoothing for a table, without analysing again."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from vidfer.errors import VidferError, one_line
+
+if TYPE_CHECKING:
+    from vidfer.pipeline.resmooth import SmoothedTable
+
+Tables = Annotated[list[Path], typer.Argument(metavar="FILE.parquet...")]
+Smooth = Annotated[
+    str,
+    typer.Option(
+        "--smooth",
+        click_type=click.Choice(["off", "light", "medium", "strong"]),
+        help="How strongly; as in `vidfer process`.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Write there; by default the tables are replaced."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Debug = Annotated[bool, typer.Option("--debug", help="After an error, print its traceback.")]
+
+
+def smooth(
+    tables: Tables, smooth: Smooth = "medium", output: Output = None, quiet: Quiet = False, debug: Debug = False
+) -> None:
+    """Smooth tables anew, without analysing again.
+
+    FILE.parquet is what `vidfer process` wrote. Its raw columns stay, so nothing is lost: the same preset gives the
+    same values again. An annotated video beside it, which shows the former smoothing, is removed when the table is
+    replaced.
+    """
+    from vidfer.cli.process import exit_code
+    from vidfer.pipeline.resmooth import smooth_table
+
+    errors: list[VidferError] = []
+    for table in tables:
+        try:
+            done = smooth_table(table, smooth, output)
+        except VidferError as error:
+            errors.append(error)
+            if debug:
+                traceback.print_exc()
+            print("vidfer: error:", one_line(error), file=sys.stderr)
+        else:
+            if not quiet:
+                print(_summary(done, smooth))
+    raise typer.Exit(exit_code(len(tables) - len(errors), errors))
+
+
+def _summary(done: SmoothedTable, smooth: str) -> str:
+    text = f"{done.table}: smoothing {smooth}, {done.footer['counts']['tracks']} face tracks"
+    if done.removed:
+        text += f"\n  removed {done.removed}, which showed the former smoothing: `vidfer render` draws it again"
+    return text

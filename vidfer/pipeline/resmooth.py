@@ -1,0 +1,220 @@
+"""`smooth`: the smoothed columns of a table again, from its raw ones; the video is not needed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vidfer.errors import InputError, UsageError
+from vidfer.output.files import write_text, writing
+from vidfer.output.parquet import TableWriter, open_table, read_footer, restored
+from vidfer.pipeline.options import config_hash
+from vidfer.pipeline.results import Outputs, make_folder
+from vidfer.pipeline.scratch import Scratch, Slots
+from vidfer.pipeline.tables import smoothed_columns
+from vidfer.pipeline.timeline import Timeline, usual_interval_s
+from vidfer.pipeline.tracks import SMOOTHED, keep
+from vidfer.schema import SCHEMA_VERSION, observation_schema, tracks_schema
+from vidfer.smooth import Smoothing
+from vidfer.types import EMOTIONS, F64, I64, Bool
+
+_SUFFIX = ".parquet"
+_RAW = [*(f"emotion_{name}" for name in EMOTIONS), "valence", "arousal"]
+_FRAME = ("frame", "timestamp", "shot", "epoch")
+_LOOK = np.dtype([("at", "i4"), ("quality", "f4"), ("affect", "f4", len(_RAW))])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmoothedTable:
+    """What `smooth_table` wrote.
+
+    Attributes:
+        table: The table of observations.
+        written: All files written.
+        removed: The annotated video beside the table, which showed the former smoothing; None where there was none.
+        footer: Of the table.
+    """
+
+    table: Path
+    written: list[Path]
+    removed: Path | None
+    footer: dict[str, Any]
+
+
+def smooth_table(path: Path, smooth: str, output_dir: Path | None = None) -> SmoothedTable:
+    """Smooth a table anew, in place or into another folder; the same preset gives the same values as `process`.
+
+    The table of tracks and the report beside it get the new parameters too.
+
+    Args:
+        path: A table of observations.
+        smooth: "off", "light", "medium" or "strong".
+        output_dir: Where the results go; None replaces the table, when all is done.
+
+    Raises:
+        UsageError: No such preset, or something is in the way in the other folder.
+        InputError: Not a table of observations of this version.
+        OutputError: The results cannot be written.
+    """
+    smoothing = Smoothing.preset(smooth)
+    before, landmarks = _checked(path)
+    about = _described(before, smooth, smoothing)
+    here = Outputs.of(path.parent, path.name.removesuffix(_SUFFIX))
+    there = here if output_dir is None else Outputs.of(output_dir, path.name.removesuffix(_SUFFIX))
+    if there.table.parent.resolve() == path.parent.resolve():
+        there = here
+    else:
+        make_folder(there.table.parent)
+        for taken in (there.table, there.tracks, there.report):
+            if taken.exists():
+                raise UsageError(f"{taken} is there already: remove it or choose another folder with -o")
+    stale = here.video if there is here and here.video.exists() and before["smoothing"] != about["smoothing"] else None
+    written = [there.table]
+    with _folder(there) as folder:
+        _smooth(path, there.table, about, smoothing, landmarks, folder)
+    if here.tracks.exists():
+        written.append(there.tracks)
+        _copy_tracks(here.tracks, there.tracks, about)
+    if stale is not None:
+        with writing(stale):
+            stale.unlink()
+    if here.report.exists():
+        written.append(there.report)
+        _copy_report(here, there, about)
+    return SmoothedTable(table=there.table, written=written, removed=stale, footer=about)
+
+
+def _checked(path: Path) -> tuple[dict[str, Any], int | None]:
+    """Footer of a table, and its landmarks."""
+    if path.name.endswith(".tracks.parquet"):
+        raise InputError(f"{path} has one row per track: give the table beside it, NAME.parquet")
+    if path.suffix != _SUFFIX:
+        raise InputError(f"{path} is not named NAME{_SUFFIX}: give a table made by `vidfer process`")
+    about = read_footer(path)
+    version = about.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{path} has schema version {version}, this is for version {SCHEMA_VERSION}: process again")
+    with open_table(path) as file:
+        schema = restored(file.schema_arrow.empty_table()).schema
+    lengths = [f.type.list_size // 2 for f in schema if f.name == "landmarks" and pa.types.is_fixed_size_list(f.type)]
+    landmarks = lengths[0] if lengths else None
+    if landmarks not in (None, 68, 478) or not schema.equals(observation_schema(landmarks)):
+        raise InputError(f"{path} does not have the columns of `vidfer schema`: process the video again")
+    return about, landmarks
+
+
+def _described(before: dict[str, Any], smooth: str, smoothing: Smoothing) -> dict[str, Any]:
+    options = {**before["options"], "smooth": smooth}
+    return {
+        **before,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "smoothing": {"preset": smooth, **asdict(smoothing)},
+        "options": options,
+        "config_sha256": config_hash(options, {model["name"]: model["sha256"] for model in before["models"]}),
+    }
+
+
+@contextmanager
+def _folder(outputs: Outputs) -> Iterator[Path]:
+    """For scratch files; what a killed run left is removed."""
+    folder = outputs.parts.with_name(f"{outputs.parts.name}-smooth")
+    shutil.rmtree(folder, ignore_errors=True)
+    with writing(folder):
+        folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The row groups of a table."""
+    with open_table(path) as file:
+        for i in range(file.num_row_groups):
+            yield restored(file.read_row_group(i, columns=columns, use_threads=False))
+
+
+def _smooth(
+    path: Path, target: Path, about: dict[str, Any], smoothing: Smoothing, landmarks: int | None, folder: Path
+) -> None:
+    timeline, counts = _counted(path, about)
+    first = np.cumsum(counts) - counts
+    with Scratch(folder / "look", _LOOK) as looks, Scratch(folder / "smoothed", SMOOTHED) as smoothed:
+        slots = Slots(counts)
+        for part in _groups(path, ["frame", "face_id", "quality", *_RAW]):
+            real, face_id = _faces(part)
+            rows = np.empty(len(face_id), _LOOK)
+            rows["at"] = timeline.position(part["frame"].to_numpy()[real])
+            rows["quality"] = part["quality"].to_numpy()[real]
+            for i, name in enumerate(_RAW):
+                rows["affect"][:, i] = part[name].to_numpy()[real]
+            looks.put(slots.of(face_id), rows)
+        for start, count in zip(first.tolist(), counts.tolist(), strict=True):
+            if count:
+                span = (start, start + count)
+                rows = looks.read([span])
+                affect = rows["affect"].copy()
+                keep(smoothed, [span], timeline.smooth(rows["at"], affect, rows["quality"], smoothing))
+        slots = Slots(counts)
+        with TableWriter(target, observation_schema(landmarks)) as writer:  # type: ignore[arg-type]
+            for part in _groups(path):
+                writer.write(_replaced(part, smoothed, slots))
+            writer.set_metadata(about)
+
+
+def _counted(path: Path, about: dict[str, Any]) -> tuple[Timeline, I64]:
+    """The frames, and how many measured rows each face has."""
+    rate, sampling = about["source"]["average_frame_rate"], about["sampling"]
+    frame_rate = None if rate is None else Fraction(rate)
+    timeline = Timeline(usual_interval_s(frame_rate, fps=sampling["fps"], stride=sampling["stride"]))
+    counts = np.zeros(0, np.int64)
+    for part in _groups(path, [*_FRAME, "face_id", "valence"]):
+        frame, time_s, shot, epoch = (part[name].to_numpy() for name in _FRAME)
+        timeline.add(frame, time_s.astype(np.float64), shot, epoch)
+        more = np.bincount(_faces(part)[1], minlength=len(counts))
+        more[: len(counts)] += counts
+        counts = more
+    timeline.close()
+    return timeline, counts
+
+
+def _faces(part: pa.Table) -> tuple[Bool, I64]:
+    """Which rows are measured, and their face ids."""
+    real = pc.is_valid(part["valence"]).to_numpy()
+    face_id: F64 | I64 = part["face_id"].to_numpy()[real]
+    return real, face_id.astype(np.int64)
+
+
+def _replaced(part: pa.Table, smoothed: Scratch, slots: Slots) -> pa.Table:
+    real, face_id = _faces(part)
+    rows = np.zeros(len(real), SMOOTHED)
+    rows[real] = smoothed.get(slots.of(face_id))
+    for name, values in smoothed_columns(rows, real).items():
+        index = part.schema.get_field_index(name)
+        field = part.schema.field(index)
+        part = part.set_column(index, field, values.cast(field.type))
+    return part
+
+
+def _copy_tracks(source: Path, target: Path, about: dict[str, Any]) -> None:
+    with TableWriter(target, tracks_schema()) as writer:
+        for part in _groups(source):
+            writer.write(part)
+        writer.set_metadata(about)
+
+
+def _copy_report(here: Outputs, there: Outputs, about: dict[str, Any]) -> None:
+    report = json.loads(here.report.read_text(encoding="utf-8"))
+    outputs = [name for name in report["outputs"] if (there.table.parent / name).exists()]
+    write_text(there.report, json.dumps({**report, **about, "outputs": outputs}, indent=1) + "\n")
