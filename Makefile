@@ -10,7 +10,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && exit; done; echo python3)
 
-.PHONY: help demo test lint types imports test-oldest wheel clean
+.PHONY: help demo test kill lint types imports test-oldest wheel clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -20,6 +20,11 @@ demo: $(VENV)/.stamp-cpu  ## Process the bundled clip and say where the results 
 
 test: $(VENV)/.stamp-dev  ## Run the tests; what a missing tool makes them skip stands in the summary
 	$(BIN)/python -m pytest
+
+SHARED ?= ../shared/videos
+kill: $(VENV)/.stamp-dev  ## Kill `process` 20 times on each of two real videos, one of ten minutes, and compare; takes a quarter of an hour
+	$(BIN)/python tests/kill.py $(SHARED)/composite_dev.mp4
+	$(BIN)/python tests/kill.py $(SHARED)/WolfgangLanger_Pexels.mp4 --loop 600 --seed 2
 
 lint: $(VENV)/.stamp-dev  ## Style and formatting
 	$(BIN)/ruff check

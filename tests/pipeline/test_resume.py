@@ -10,8 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import av
 import filelock
 import pyarrow.parquet as pq
 import pytest
@@ -79,6 +81,52 @@ def test_the_same_call_goes_on_after_an_error_at_any_frame(tmp_path, reference, 
     assert result.state == "resumed"
     assert result.report["timings"]["resumed_frames"] >= frame
     assert kill.differences(tmp_path, reference) == []
+
+
+def remux(source, destination):
+    """Matroska can be cut off and damaged anywhere."""
+    with av.open(str(source)) as theirs, av.open(str(destination), "w") as ours:
+        stream = ours.add_stream_from_template(theirs.streams.video[0])
+        for packet in theirs.demux(theirs.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                ours.mux(packet)
+
+
+def cut_off(content):
+    return content[: len(content) * 7 // 10]
+
+
+def flipped(content):
+    chance = random.Random(5)
+    damaged = bytearray(content)
+    for _ in range(60):
+        damaged[chance.randrange(len(content) // 4, len(content) * 3 // 4)] ^= 1 << chance.randrange(8)
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    ("damage", "options"),
+    [
+        (cut_off, {"fps": 6}),
+        (flipped, {"stride": 5}),
+        (bytes, {"start": "1", "end": "60f"}),
+        (bytes, {"fps": 7, "end": "3"}),
+    ],
+)
+def test_counts_and_warnings_are_those_of_an_uninterrupted_run(tmp_path, small_parts, damage, options):
+    clip = tmp_path / "two_faces.mkv"
+    remux(CLIP, clip)
+    clip.write_bytes(damage(clip.read_bytes()))
+    options = {"render": False, "landmarks": None, **options}
+    vidfer.process(clip, output_dir=tmp_path / "reference", **options)
+    for frame in (35, 50, 90):
+        with suppress(StopError):
+            vidfer.process(clip, output_dir=tmp_path / "out", progress=stop_at(frame), **options)
+    report = vidfer.process(clip, output_dir=tmp_path / "out", **options).report
+    assert report["timings"]["resumed_frames"] > 0
+    assert kill.differences(tmp_path / "out", tmp_path / "reference") == []
+    assert bool(report["warnings"]) == (damage is not bytes)
 
 
 def test_many_interruptions_in_a_row(tmp_path, reference):
@@ -177,8 +225,9 @@ def test_a_copy_of_the_video_goes_on_too(tmp_path, small_parts):
 def test_results_that_are_there_are_refused_though_parts_would_fit(tmp_path, reference):
     folder = shutil.copytree(reference, tmp_path / "out")
     interrupt(folder, 12, smooth="off", overwrite=True)
-    with pytest.raises(UsageError, match="smooth"):
+    with pytest.raises(UsageError, match="smooth") as caught:
         vidfer.process(CLIP, output_dir=folder, **{**SHORT, "smooth": "off"})
+    assert not hasattr(caught.value, "__notes__")
     assert vidfer.process(CLIP, output_dir=folder, overwrite=True, **{**SHORT, "smooth": "off"}).state == "resumed"
     assert names(folder) == NAMES
 

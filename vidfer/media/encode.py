@@ -180,6 +180,8 @@ class VideoWriter:
             self._audio.carry_until(None, (self._shift or 0) * self._time_base)
             self._audio.close()
         self._container.close()
+        with self._part.open("rb+") as file:  # a power cut must not leave a torn file under the name
+            os.fsync(file.fileno())
         self._part.replace(self._path)
 
     def _discard(self) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidfer.errors import InputError, OutputError
+from vidfer.errors import InputError, OutputError, UsageError
 from vidfer.output.files import write_text, writing
 from vidfer.output.parts import PartWriter, last_state, part_paths, read_parts
 from vidfer.pipeline.analyze import Follower, Interval
@@ -88,7 +88,7 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         keep = error is not None and self.has_parts
-        if keep and error is not None and self.state is not None:
+        if keep and error is not None and self.state is not None and not isinstance(error, UsageError):
             error.add_note(self._what_is_kept())
         if not keep and os.name == "posix":  # while it is locked: who waits for the lock sees that the file is gone
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -84,10 +84,7 @@ def process_file(
         OutputError: The results cannot be written. What is analysed is kept, after any error.
     """
     outputs = Outputs.of(options.output_dir, name or path.stem)
-    with (
-        VideoFile(path, stream=options.stream, sampling=options.sampling()) as video,
-        Fingerprint(path) as source,
-    ):
+    with VideoFile(path, stream=options.stream, sampling=options.sampling()) as video, Fingerprint(path) as source:
         models = models or Models(options.device, options.precision)
         make_folder(outputs.table.parent)
         return _Run(video, source, options, outputs, models, progress).do()
@@ -119,9 +116,7 @@ class _Run:
             if earlier is not None and earlier.is_whole:
                 return self._result(earlier.report, "already done")
         with Journal(self._outputs.parts, self._who(), self._source) as journal:
-            earlier = (
-                self._earlier()
-            )  # refuses others' results: an interrupted run may have been told to overwrite them
+            earlier = self._earlier()  # also refuses what an interrupted run was told to overwrite and this one not
             if earlier is not None and journal.state is None:
                 return self._complete(earlier)
             return self._make(journal)
@@ -197,6 +192,8 @@ class _Run:
         with ExitStack() as stack:
             video, tracker = self._video, None
             if journal.state is not None:
+                done = journal.state["last_frame"] + 1
+                self._tell("analyse", done, 0.0, time.perf_counter(), journal.resumed_faces, done)
                 try:
                     tracker = journal.replay(self._tracker_options, self._interval_s)
                     video = stack.enter_context(self._open_at(journal.state["analysis"]["bookmark"]))

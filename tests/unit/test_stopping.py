@@ -1,0 +1,45 @@
+"""Signals: the first stops cleanly, the second at once, and what was set before is set again."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from vidfer.cli.stopping import Stopped, stoppable
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_raises_and_handlers_come_back(number, code):
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped) as caught, stoppable():
+        os.kill(os.getpid(), number)
+    assert caught.value.exit_code == code
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_ends_on_the_spot():
+    code = """
+import os, signal
+from vidfer.cli.stopping import Stopped, stoppable
+with stoppable():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except Stopped:
+        os.kill(os.getpid(), signal.SIGINT)
+        print("still here")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stoppable():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
