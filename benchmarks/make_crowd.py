@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-_REPOSITORY = Path(__file__).resolve().parents[1]
+VIDEOS = Path(__file__).resolve().parents[2] / "shared" / "videos"
 _WIDTH, _HEIGHT, _RATE = 1920, 1080, 25
 # File, side of the picture in px, left and top edge in the middle of its way.
 _TILES = (
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Compose a clip of 1920x1080 with eight faces.")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--videos", type=Path, default=_REPOSITORY.parent / "shared" / "videos", metavar="DIR")
+    parser.add_argument("--videos", type=Path, default=VIDEOS, metavar="DIR")
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--minutes", type=float, help="repeat it to this length")
     options = parser.parse_args(arguments)

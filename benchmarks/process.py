@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import make_crowd
 import numpy as np
 
 from vidfer.media.file import VideoFile
@@ -27,7 +28,8 @@ from vidfer.pipeline.report import peak_rss_bytes
 from vidfer.pipeline.run import Models, process_file
 from vidfer.types import F32
 
-CLIPS = ("WolfgangLanger_Pexels.mp4", "interview2.mp4")
+CROWD = "crowd"  # made by make_crowd.py
+CLIPS = ("WolfgangLanger_Pexels.mp4", "interview2.mp4", CROWD)
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _DEMO = _REPOSITORY / "examples" / "two_faces.mp4"
 _CALLS = 20
@@ -35,35 +37,39 @@ _FACES = 8
 _WIDTH, _HEIGHT = 640, 360
 
 
-def decode_fps(clip: Path) -> tuple[int, float]:
-    """Frames of a clip, and how many a second decoding gives when nobody asks for a pixel."""
-    began = time.perf_counter()
+def decode_fps(clip: Path) -> tuple[int, float, float]:
+    """Frames of a clip, how many a second decoding gives when nobody asks for a pixel, and ms of CPU for one."""
+    began, cpu_s = time.perf_counter(), time.process_time()
     with VideoFile(clip) as video:
         frames = sum(1 for _ in video)
-    return frames, frames / (time.perf_counter() - began)
+    return frames, frames / (time.perf_counter() - began), 1e3 * (time.process_time() - cpu_s) / frames
 
 
-def process_fps(clip: Path, models: Models, render: bool) -> tuple[float, dict[str, float]]:
-    """Decoded frames per second of a whole run (opening and hashing included), and the seconds of its stages."""
+def process_fps(clip: Path, models: Models, render: bool) -> tuple[float, float, dict[str, float]]:
+    """A whole run, opening and hashing included: frames per second, ms of CPU per frame, seconds of its stages."""
     with tempfile.TemporaryDirectory() as folder:
         options = ProcessOptions(output_dir=Path(folder), overwrite=True, render=render)
-        began = time.perf_counter()
+        began, cpu_s = time.perf_counter(), time.process_time()
         report = process_file(clip, options, models=models).report
-        seconds = time.perf_counter() - began
+        seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
+    frames = report["counts"]["decoded"]
     stages = {name: stage["total_s"] for name, stage in report["timings"]["stages"].items()}
-    return report["counts"]["decoded"] / seconds, stages
+    return frames / seconds, 1e3 * cpu_s / frames, stages
 
 
 def measure(clip: Path, models: Models) -> dict[str, Any]:
     """One repeat of one clip."""
-    frames, floor = decode_fps(clip)
-    plain, stages = process_fps(clip, models, render=False)
-    rendered, with_render = process_fps(clip, models, render=True)
+    frames, floor, decode_cpu_ms = decode_fps(clip)
+    plain, cpu_ms, stages = process_fps(clip, models, render=False)
+    rendered, render_cpu_ms, with_render = process_fps(clip, models, render=True)
     return {
         "frames": frames,
         "decode_fps": floor,
         "process_fps": plain,
         "process_render_fps": rendered,
+        "cpu_ms_per_frame.decode": decode_cpu_ms,
+        "cpu_ms_per_frame.process": cpu_ms,
+        "cpu_ms_per_frame.process_render": render_cpu_ms,
         "share": plain / floor,
         "share_render": rendered / floor,
         **{f"stage_s.{name}": seconds for name, seconds in {**with_render, **stages}.items()},
@@ -115,7 +121,7 @@ def network_times(models: Models) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Measure `vidfer process` against decoding alone.")
-    parser.add_argument("clips", nargs="*", default=CLIPS, help="file names in the folder of videos, or paths")
+    parser.add_argument("clips", nargs="*", default=CLIPS, help="names in the folder of videos, paths, or crowd")
     parser.add_argument("--videos", type=Path, default=_REPOSITORY.parent / "shared" / "videos", metavar="DIR")
     parser.add_argument("--repeat", type=int, default=5, metavar="N")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -123,25 +129,32 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.repeat < 1:
         parser.error("--repeat must be at least 1")
-    clips = [options.videos / name for name in options.clips]  # an absolute path stays what it is
+    clips = [options.videos / name for name in options.clips if name != CROWD]  # an absolute path stays what it is
     if missing := [str(clip) for clip in clips if not clip.is_file()]:
         parser.error(f"not there: {', '.join(missing)}")
-    models = Models(options.device, options.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        if CROWD in options.clips:
+            clips.append(Path(folder) / f"{CROWD}.mp4")
+            make_crowd.compose(clips[-1], options.videos, seconds=12)
+        print(json.dumps(run(clips, options.repeat, Models(options.device, options.precision)), indent=1))
+
+
+def run(clips: list[Path], repeat: int, models: Models) -> dict[str, Any]:
+    """All repeats of all clips."""
     repeats: dict[str, list[dict[str, Any]]] = defaultdict(list)
     networks: list[dict[str, Any]] = []
-    for _ in range(options.repeat):
+    for _ in range(repeat):
         networks.append(network_times(models))
         for clip in clips:
             repeats[clip.name].append(measure(clip, models))
-    result = {
-        "repeat": options.repeat,
+    return {
+        "repeat": repeat,
         "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
         "providers": {entry["name"]: entry["provider"] for entry in models.entries},
         "networks": medians(networks),
         "clips": {name: medians(measured) for name, measured in repeats.items()},
         "peak_rss_bytes": peak_rss_bytes(),
     }
-    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
