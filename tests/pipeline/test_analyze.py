@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import World, moving, run
 
-from vidfer.pipeline.looks import match_apart
+from vidfer.pipeline.looks import Key, match_apart, share_of_way
 from vidfer.types import DETECTED, TRACKED, Detections
 
 
@@ -60,6 +62,17 @@ def test_cut_closes_the_shot_and_nothing_is_interpolated_over_it() -> None:
     assert {7, 8} <= set(world.detected)
     for result in results:
         assert np.allclose(result.faces.box_px, world.boxes[result.index])
+
+
+@pytest.mark.parametrize(
+    ("times", "share"),
+    [((1.0, 1.15, 1.2), 0.75), ((None, 1.15, 1.2), 0.4), ((1.0, None, 1.2), 0.4), ((1.0, 1.0, 1.0), 0.4)],
+)
+def test_frames_lie_between_key_frames_by_time_where_it_is_known(times: tuple, share: float) -> None:
+    none = np.zeros((0, 4), np.float32)
+    start, end = (Key(index=i, time_s=t, box_px=none) for i, t in ((10, times[0]), (15, times[2])))
+    frame = dataclasses.replace(next(World([[]]).frames()), index=12, time_s=times[1])
+    assert share_of_way(frame, start, end) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("every", [1, 3, 7])

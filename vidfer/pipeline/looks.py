@@ -49,16 +49,18 @@ class Key:
     """What the frames after a key frame have to know of it."""
 
     index: int
+    time_s: float | None
     box_px: F32
 
     def state(self) -> dict[str, Any]:
         """JSON-able, and exact."""
-        return {"index": self.index, "box_px": self.box_px.tolist()}
+        return {"index": self.index, "time_s": self.time_s, "box_px": self.box_px.tolist()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Key:
         """The key frame that said this."""
-        return cls(index=state["index"], box_px=np.array(state["box_px"], np.float32).reshape(-1, 4))
+        box_px = np.array(state["box_px"], np.float32).reshape(-1, 4)
+        return cls(index=state["index"], time_s=state["time_s"], box_px=box_px)
 
 
 @dataclass(slots=True)
@@ -78,7 +80,7 @@ class Look:
 
     def key(self) -> Key:
         """As a key frame."""
-        return Key(index=self.frame.index, box_px=self.box_px)
+        return Key(index=self.frame.index, time_s=self.frame.time_s, box_px=self.box_px)
 
     def result(self, shot: int) -> FrameResult:
         """Without the picture, and not tracked yet."""
@@ -150,8 +152,15 @@ class Looker:
             look.heads = of_frame
 
 
+def share_of_way(frame: Frame, start: Key, end: Key) -> float:
+    """Where a frame lies between two key frames, 0 to 1: by time where known, since frames may come unevenly."""
+    if start.time_s is None or frame.time_s is None or end.time_s is None or end.time_s <= start.time_s:
+        return (frame.index - start.index) / (end.index - start.index)
+    return min(max((frame.time_s - start.time_s) / (end.time_s - start.time_s), 0.0), 1.0)
+
+
 def _interpolated(frame: Frame, start: Key, end: Key, pairs: I64) -> Look:
-    part = (frame.index - start.index) / (end.index - start.index)
+    part = share_of_way(frame, start, end)
     box = (1 - part) * start.box_px + part * end.box_px[pairs]
     return Look(frame, box.astype(np.float32), np.ones(len(box), np.float32), TRACKED)
 
