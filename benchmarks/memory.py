@@ -38,7 +38,7 @@ def rss_bytes() -> int:
 def measure(clip: Path, options: ProcessOptions) -> dict[str, Any]:
     """Process one clip."""
     steps = {"imports_mb": rss_bytes() / _MB}
-    models = Models(options.device)
+    models = Models(options.device, options.precision)
     steps["models_mb"] = rss_bytes() / _MB
     seen: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
