@@ -6,7 +6,12 @@ import sys
 
 import clips
 import damage
+import numpy as np
 import pytest
+
+from vidfer.errors import InputError
+from vidfer.media.file import VideoFile
+from vidfer.media.probe import probe
 
 # In a process of its own: a decoder may crash or hang.
 READER = """
@@ -103,3 +108,29 @@ def test_no_damage_leaves_nothing_to_tell(tmp_path):
     ):
         assert (outcome["warnings"], outcome["truncated"]) == ([], False), kind
         assert outcome["counts"]["undecodable"] == outcome["counts"]["corrupt"] == 0
+
+
+def test_many_more(tmp_path):
+    """Other damage to other clips, 250 times: nothing but a refusal comes out of it, and reading goes on."""
+    paths = [clips.write_clip(tmp_path, kind) for kind in clips.KINDS if kind != "cinepak"]
+    refused = 0
+    for seed in range(250):
+        rng = np.random.default_rng([damage.SEED, seed])
+        source, way = paths[seed % len(paths)], damage.WAYS[int(rng.integers(len(damage.WAYS)))]
+        copy = tmp_path / f"copy{source.suffix}"
+        copy.write_bytes(way(np.frombuffer(source.read_bytes(), np.uint8).copy(), rng).tobytes())
+        try:
+            video = VideoFile(copy)
+        except InputError:
+            refused += 1
+            continue
+        with video:
+            marks = [frame.bookmark() for frame in video]
+        counts = video.counts
+        assert counts.packets == counts.decoded + counts.undecodable + counts.discarded, seed
+        at = int(rng.integers(len(marks)))
+        with VideoFile(copy, bookmark=marks[at]) as again:
+            assert [frame.index for frame in again] == list(range(at + 1, len(marks))), seed
+        assert (again.counts, again.truncated, again.info) == (counts, video.truncated, video.info), seed
+        probe(copy)
+    assert 10 <= refused <= 80

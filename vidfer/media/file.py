@@ -230,12 +230,14 @@ class VideoFile:
             if start and not self._ledger.is_clean:  # a decoder that met damage is not as one that did not
                 continue
             self._frames = self._reading.frames(self._ledger, start)
-            found = next((frame for packet, frame in self._frames if packet == bookmark["packet"]), None)
-            if found is None or found.pts != bookmark["pts"]:
+            # From the start frames are counted: a damaged packet may give two of one stamp.
+            nth = itertools.islice(self._frames, self.counts.decoded - 1, None)
+            found = next(nth if start == 0 else (f for f in self._frames if f[0] == bookmark["packet"]), None)
+            if found is None or (found[0], found[1].pts) != (bookmark["packet"], bookmark["pts"]):
                 continue
             # From the start nothing can be missing. What a decoder makes up in place of damage, which not every decoder
             # notices (VP8 does not), may differ from time to time.
-            if start == 0 or luma_crc32(found) == bookmark["crc32"]:
+            if start == 0 or luma_crc32(found[1]) == bookmark["crc32"]:
                 self._clock.restore(bookmark["clock"])
                 self._sampler.step = bookmark["sampler"]
                 return

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from av.audio.stream import AudioStream
+from av.audio.codeccontext import AudioCodecContext
 from av.stream import Disposition
-from av.video.stream import VideoStream
+from av.video.codeccontext import VideoCodecContext
 
 from vidfer.media.clock import Clock
 from vidfer.media.extent import missing_bytes
@@ -204,9 +204,9 @@ def _streams(container: InputContainer) -> Iterator[StreamInfo]:
             kind=kind,
             number=number,
             codec=context.codec.canonical_name if context is not None else None,
-            width=stream.width if isinstance(stream, VideoStream) else None,
-            height=stream.height if isinstance(stream, VideoStream) else None,
-            sample_rate=stream.rate if isinstance(stream, AudioStream) else None,
-            channels=stream.channels if isinstance(stream, AudioStream) else None,
+            width=context.width if isinstance(context, VideoCodecContext) else None,
+            height=context.height if isinstance(context, VideoCodecContext) else None,
+            sample_rate=context.rate if isinstance(context, AudioCodecContext) else None,
+            channels=context.channels if isinstance(context, AudioCodecContext) else None,
             language=stream.language,
         )

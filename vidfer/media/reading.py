@@ -124,6 +124,8 @@ class Reading:
                     break
                 packets = self.container.demux(self.video)  # many go on behind the damage
                 continue
+            except IndexError:  # PyAV 18 at the end of a file in which streams appeared on the way (MPEG-TS, damaged)
+                break
             if packet is None:
                 break
             if packet.size == 0 and packet.dts is None:  # PyAV's own sign for the end of the stream
