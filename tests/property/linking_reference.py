@@ -8,7 +8,7 @@ import numpy as np
 
 from vidfer.types import F32, F64, I64
 from vidfer.vision.linkage import unit
-from vidfer.vision.tracklets import LinkOptions, _join, _Pieces
+from vidfer.vision.tracklets import LinkOptions, _allowances, _join, _Pieces
 
 
 def link(*, frame, time_s, shot, tracklet, box_px, embedding, confidence=None, options=None):
@@ -29,8 +29,8 @@ def link(*, frame, time_s, shot, tracklet, box_px, embedding, confidence=None, o
         confidence=trust[order],
     )
     starts = _split(rows, np.flatnonzero(np.diff(tracklet[order], prepend=tracklet[order][0] - 1)), options)
-    pieces, rank = _pieces(rows, starts, order, options)
-    label = _join(pieces, options)
+    pieces, rank, total, head, tail = _pieces(rows, starts, order, options)
+    label = _join(pieces, total, _allowances(pieces, unit(head), unit(tail), options), options)
     track = np.empty(len(frame), np.int64)
     track[order] = np.repeat(label[rank], np.diff(starts, append=len(frame)))
     return track
@@ -84,7 +84,7 @@ def _changes(time_s: F64, embedding: F32, options: LinkOptions) -> I64:
     return at[chosen]
 
 
-def _pieces(rows: _Rows, starts: I64, order: I64, options: LinkOptions) -> tuple[_Pieces, I64]:
+def _pieces(rows: _Rows, starts: I64, order: I64, options: LinkOptions) -> tuple[_Pieces, I64, F64, F64, F64]:
     ends = np.append(starts[1:], len(rows.frame))
     box = rows.box_px[starts]
     canonical = np.lexsort((order[starts], box[:, 3], box[:, 1], box[:, 2], box[:, 0], rows.frame[starts]))
@@ -111,8 +111,5 @@ def _pieces(rows: _Rows, starts: I64, order: I64, options: LinkOptions) -> tuple
         last_box=rows.box_px[ends - 1],
         seen=seen,
         trusted=seen * np.clip(confidence, 0, 1),
-        total=total,
-        head=unit(head),
-        tail=unit(tail),
     )
-    return pieces, rank
+    return pieces, rank, total, head, tail

@@ -124,16 +124,23 @@ def link_tracklets(tracklets: Iterable[Tracklet], options: LinkOptions | None = 
     options = options or LinkOptions()
     owner: list[int] = []
     found: list[_Piece] = []
+    sums: tuple[list[F64], ...] = ([], [], [])
     for number, tracklet in enumerate(tracklets):
         starts = [0, *_changes(tracklet, options).tolist()] if len(tracklet) else []
-        found += [_piece(tracklet, *span, options) for span in pairwise([*starts, len(tracklet)])]
+        for span in pairwise([*starts, len(tracklet)]):
+            found.append(_piece(tracklet, *span, options))
+            for column, vector in zip(sums, _sums(tracklet, *span, options), strict=True):
+                column.append(vector)
         owner += [number] * len(starts)
     if not found:
         return Links(tracklet=(none := np.zeros(0, np.int64)), start=none, track=none)
     start = np.array([piece.start for piece in found])
     pieces, order = _sorted(found)
+    total, head, tail = (_stacked(column, order) for column in sums)
+    allowance = _allowances(pieces, unit(head), unit(tail), options)
+    del head, tail  # most of what is in memory now
     track = np.empty(len(order), np.int64)
-    track[order] = _join(pieces, options)
+    track[order] = _join(pieces, total, allowance, options)
     return Links(tracklet=np.array(owner), start=start, track=track)
 
 
@@ -151,9 +158,6 @@ class _Piece:
     last_box: F32
     seen: float
     trusted: float
-    total: F64  # sum of embeddings
-    head: F64  # sum of those of the first moments
-    tail: F64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +173,6 @@ class _Pieces:
     last_box: F32
     seen: F64
     trusted: F64
-    total: F64  # [P,D], sum of embeddings
-    head: F64  # [P,D], mean direction of the first moments
-    tail: F64
 
 
 def _changes(tracklet: Tracklet, options: LinkOptions) -> I64:
@@ -206,8 +207,6 @@ def _piece(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> _P
     begin_s, end_s = float(time_s[0]), float(time_s[-1])
     seen = min(float(end - start), 1 + 10 * (end_s - begin_s))
     confidence = float(tracklet.confidence[start:end].mean(dtype=np.float64))
-    head = start + int(np.searchsorted(time_s, begin_s + options.split_window_s, "right"))
-    tail = start + int(np.searchsorted(time_s, end_s - options.split_window_s))
     return _Piece(
         start=start,
         first=int(tracklet.frame[start]),
@@ -219,10 +218,15 @@ def _piece(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> _P
         last_box=tracklet.box_px[end - 1].copy(),
         seen=seen,
         trusted=seen * min(max(confidence, 0.0), 1.0),
-        total=_sum(tracklet, start, end),
-        head=_sum(tracklet, start, head),
-        tail=_sum(tracklet, tail, end),
     )
+
+
+def _sums(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> tuple[F64, F64, F64]:
+    """Sums of the embeddings of a piece: of all, and of its first and last moments."""
+    time_s = tracklet.time_s[start:end]
+    head = start + int(np.searchsorted(time_s, time_s[0] + options.split_window_s, "right"))
+    tail = start + int(np.searchsorted(time_s, time_s[-1] - options.split_window_s))
+    return _sum(tracklet, start, end), _sum(tracklet, start, head), _sum(tracklet, tail, end)
 
 
 def _sum(tracklet: Tracklet, start: int, end: int) -> F64:
@@ -232,40 +236,40 @@ def _sum(tracklet: Tracklet, start: int, end: int) -> F64:
 
 
 def _sorted(found: list[_Piece]) -> tuple[_Pieces, I64]:
-    """The pieces as columns, and where each of them comes from; empties the list, which holds as much again."""
+    """The pieces as columns, and where each of them comes from."""
     keys = np.array([(piece.first, *piece.first_box[[0, 2, 1, 3]]) for piece in found])
     order = np.lexsort(keys.T[::-1])
-    columns = {
-        field.name: np.array([getattr(found[i], field.name) for i in order])
-        for field in fields(_Pieces)
-        if field.name not in ("head", "tail")
-    }
-    head, tail = (unit(np.array([getattr(found[i], name) for i in order])) for name in ("head", "tail"))
-    found.clear()
-    return _Pieces(**columns, head=head, tail=tail), order
+    return _Pieces(**{f.name: np.array([getattr(found[i], f.name) for i in order]) for f in fields(_Pieces)}), order
 
 
-def _join(pieces: _Pieces, options: LinkOptions) -> I64:
+def _stacked(column: list[F64], order: I64) -> F64:
+    """[P,D]; empties the list, which holds as much again."""
+    stacked = np.array([column[i] for i in order])
+    column.clear()
+    return stacked
+
+
+def _join(pieces: _Pieces, total: F64, allowance: list[Allowance], options: LinkOptions) -> I64:
     """Dense track id of each piece."""
     overlap = [
         np.flatnonzero((pieces.first <= last) & (pieces.last >= first))
         for first, last in zip(pieces.first, pieces.last, strict=True)
     ]
     label = join_closest_first(
-        total=pieces.total,
+        total=total,
         seen=pieces.seen,
         trusted=pieces.trusted,
         doubt=options.join_doubt,
         least=options.join_cosine,
         forbidden=overlap,
-        allowance=_allowances(pieces, options),
+        allowance=allowance,
     )
     # A cluster goes by its earliest piece, so the order of the labels is that of the tracks.
     dense: I64 = np.unique(label, return_inverse=True)[1].astype(np.int64)
     return dense
 
 
-def _allowances(pieces: _Pieces, options: LinkOptions) -> list[Allowance]:
+def _allowances(pieces: _Pieces, head: F64, tail: F64, options: LinkOptions) -> list[Allowance]:
     """For each piece the others of its shot that need less likeness to be joined with it, and how much less."""
     first_centre, first_size = _centre_and_size(pieces.first_box)
     last_centre, last_size = _centre_and_size(pieces.last_box)
@@ -280,7 +284,7 @@ def _allowances(pieces: _Pieces, options: LinkOptions) -> list[Allowance]:
         follows = gap <= options.follow_gap_s + 1e-9
         follows &= distance <= size * (options.follow_reach + options.follow_speed * gap)
         follows &= np.minimum(last_size[i], first_size[later]) * _SIZE_CHANGE >= size
-        follows &= pieces.head[later] @ pieces.tail[i] >= options.follow_cosine
+        follows &= head[later] @ tail[i] >= options.follow_cosine
         less = np.where(follows, on, np.where(gap <= options.return_gap_s + 1e-9, back, 0.0))
         for j, cosine in zip(later.tolist(), less.tolist(), strict=True):
             pairs[i].append((j, cosine))
