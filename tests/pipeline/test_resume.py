@@ -158,6 +158,15 @@ def test_what_is_analysed_is_not_analysed_again(tmp_path, monkeypatch, stage):
     assert result.report["counts"] == whole.report["counts"]
 
 
+def test_a_run_that_was_killed_at_its_very_end_is_done(tmp_path, reference, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(resume.shutil, "rmtree", lambda *_, **__: None)
+        vidfer.process(CLIP, output_dir=tmp_path, **SHORT)
+    assert names(tmp_path) == {PARTS, *NAMES}
+    assert vidfer.process(CLIP, output_dir=tmp_path, **SHORT).state == "already done"
+    assert kill.differences(tmp_path, reference) == []
+
+
 def refuse(*_):
     raise AssertionError("the face network must not run")
 

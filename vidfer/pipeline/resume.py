@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 PARTS_VERSION = 1
 # A part that was not closed is lost: so much work at most, beside what the analysis has not yet given out.
 _PART_S = 3.0
-_PART_ROWS = 4096  # 25 MB with 478 points
+_PART_ROWS = 2048  # 15 MB with 478 points
 _LOCK, _ANALYSED = "lock", "analysed.json"
 _REPLAYED = ("frame", "time_s", "shot", "tracklet", "score", "box", "embedding")
 

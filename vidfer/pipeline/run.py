@@ -117,7 +117,7 @@ class _Run:
                 return self._result(earlier.report, "already done")
         with Journal(self._outputs.parts, self._who(), self._source) as journal:
             earlier = self._earlier()  # also refuses what an interrupted run was told to overwrite and this one not
-            if earlier is not None and journal.state is None:
+            if earlier is not None and (journal.state is None or earlier.is_whole):  # the report comes last
                 return self._complete(earlier)
             return self._make(journal)
 
