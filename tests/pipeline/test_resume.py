@@ -249,7 +249,7 @@ def test_two_at_once_are_refused(tmp_path):
 
 
 def test_nothing_stays_when_nothing_was_analysed(tmp_path):
-    with pytest.raises(vidfer.InputError, match="no frame to analyse"):
+    with pytest.raises(vidfer.InputError, match="has no frame from 60"):
         vidfer.process(CLIP, output_dir=tmp_path, start="1:00", render=False)
     assert names(tmp_path) == set()
 

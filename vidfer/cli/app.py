@@ -46,6 +46,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def vidfer(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
@@ -56,6 +57,8 @@ def vidfer(
     Results go to files, data to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage,
     3 bad input, 4 some inputs failed, 130 interrupted.
     """
+    if debug and isinstance(context.command, click.Group):  # `vidfer --debug COMMAND` is `vidfer COMMAND --debug`
+        context.default_map = {name: {"debug": True} for name in context.command.commands}
 
 
 def _fail(message: str, code: int) -> int:
@@ -83,6 +86,10 @@ def run(args: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our stdout went away, as `head` does
         sys.stdout = None  # nothing is left to flush into the closed pipe at exit
         return 1
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        if debug:
+            traceback.print_exc()
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
     except VidferError as error:
         if debug:
             traceback.print_exc()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,8 @@ from vidfer.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+_log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
@@ -23,21 +27,28 @@ def find_videos(inputs: Iterable[Path | str]) -> tuple[list[Path], list[tuple[Pa
     """The videos that files and folders stand for, each once: files as given, folders searched to the bottom, sorted.
 
     A file counts whatever its name, even if it is missing: opening it says why it cannot be read. In folders the suffix
-    decides; hidden files and folders and vidfer's own annotated videos are left out.
+    decides; hidden files and folders and vidfer's own annotated videos are left out. The latter also among several
+    files (`*.mp4`), where the report of their run lies beside them.
 
     Returns:
         The videos, and the folders without any, each with the error that says so.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     failed: list[tuple[Path, InputError]] = []
-    for path in map(Path, inputs):
+    paths = [Path(path) for path in inputs]
+    for path in paths:
         try:
             videos = _videos_in(path) if path.is_dir() else [path]
         except InputError as error:
             failed.append((path, error))
             continue
+        except OSError:  # no name that the system takes: opening it says so
+            videos = [path]
+        if len(paths) > 1 and _is_made_here(path):
+            _log.warning("%s is left out: it is the annotated video of an earlier run", path)
+            continue
         for video in videos:
-            found.setdefault(video.resolve(), video)
+            found.setdefault(os.path.realpath(video), video)  # unlike resolve, takes links in circles
     return list(found.values()), failed
 
 
@@ -57,6 +68,21 @@ def sha256_of(path: Path | str, is_wanted: Callable[[], bool] = lambda: True) ->
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     return None
+
+
+def _is_made_here(path: Path) -> bool:
+    """Whether a file is the annotated video of a run: its report lies beside it."""
+    name = path.name.removesuffix(_OWN_SUFFIX)
+    return name != path.name and path.with_name(f"{name}.run.json").is_file()
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path is text: FFmpeg and Arrow take no other bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _videos_in(folder: Path) -> list[Path]:

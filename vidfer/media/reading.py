@@ -13,6 +13,7 @@ from av.stream import Disposition
 
 from vidfer.errors import InputError
 from vidfer.media.fields import SecondFields
+from vidfer.media.inputs import is_utf8
 from vidfer.media.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -142,11 +143,15 @@ class Reading:
 
 def open_container(path: Path) -> InputContainer:
     """Open a container, or say in one line why that is not possible."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the spelling and the folder")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not a video file: name a file in it")
     try:
+        if not path.exists():
+            raise InputError(f"{path} does not exist: check the spelling and the folder")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, not a video file: name a file in it")
+        if not path.is_file():
+            raise InputError(f"{path} is no file but a pipe or a device: store the video in a file first")
+        if not is_utf8(path):
+            raise InputError(f"{path}: the name is not in UTF-8, as tables and videos need it: rename the file")
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes): get it again from its source")
         # An absolute path, since "a:b.mp4" would be taken for a protocol.
@@ -165,8 +170,9 @@ def pick_stream(container: InputContainer, path: Path, stream: int) -> VideoStre
     """The N-th video stream; attached pictures (album covers) are not videos."""
     videos = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
     if not videos:
-        kinds = ", ".join(sorted({other.type for other in container.streams if other.type != "video"})) or "nothing"
-        raise InputError(f"{path} has no video stream, only {kinds}: give a file with a picture")
+        kinds = ", ".join(sorted({other.type for other in container.streams if other.type != "video"}))
+        only = f", only {kinds}" if kinds else " and no sound"
+        raise InputError(f"{path} has no video stream{only}: give a file with a picture")
     if not 0 <= stream < len(videos):
         allowed = "0" if len(videos) == 1 else f"0 to {len(videos) - 1}"
         raise InputError(f"{path} has {len(videos)} video stream(s), got stream {stream}: allowed is {allowed}")

@@ -120,9 +120,13 @@ class TableWriter:
     def __enter__(self) -> Self:
         with writing(self._path):
             options = _encodings(self._stored)
-            self._writer = pq.ParquetWriter(
-                self._part, self._stored, compression="zstd", write_page_checksum=True, **options
-            )
+            try:
+                self._writer = pq.ParquetWriter(
+                    self._part, self._stored, compression="zstd", write_page_checksum=True, **options
+                )
+            except BaseException:
+                self._discard()  # the first bytes are written here: on a full disk the file is there, and empty
+                raise
         return self
 
     def write(self, table: pa.Table | pa.RecordBatch) -> None:
@@ -182,7 +186,8 @@ class TableWriter:
             with suppress(OSError):  # a full disk: the error that brought us here says so
                 self._writer.close()
             self._writer = None
-        self._part.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._part.unlink(missing_ok=True)
 
 
 def _check(table: pa.Table, schema: pa.Schema) -> None:

@@ -82,6 +82,11 @@ class ProcessOptions:
         start, end = (None if text is None else parse_timecode(text) for text in (self.start, self.end))
         return Sampling(start=start, end=end, fps=self.fps, stride=self.stride)
 
+    def span(self) -> str:
+        """The part of a video that is analysed, in words."""
+        limits = [f"{word} {at}" for word, at in (("from", self.start), ("up to", self.end)) if at is not None]
+        return " ".join(limits) or "to analyse"
+
     def deciding(self) -> dict[str, Any]:
         """The options that decide what is in the tables."""
         return {name: value for name, value in asdict(self).items() if name not in _NOT_IN_THE_TABLE}

@@ -75,7 +75,7 @@ def smooth_table(path: Path, smooth: str, output_dir: Path | None = None) -> Smo
     if there.table.parent.resolve() == path.parent.resolve():
         there = here
     else:
-        make_folder(there.table.parent)
+        make_folder(there)
         for taken in (there.table, there.tracks, there.report):
             if taken.exists():
                 raise UsageError(f"{taken} is there already: remove it or choose another folder with -o")

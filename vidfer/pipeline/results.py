@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidfer.errors import OutputError
+from vidfer.media.inputs import is_utf8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +119,7 @@ def result_names(videos: Sequence[Path], folder: Path = Path()) -> list[str]:
     """
     if not videos:
         return []
-    resolved = [video.resolve() for video in videos]
+    resolved = [Path(os.path.realpath(video)) for video in videos]
     common = Path(os.path.commonpath([path.parent for path in resolved]))
     inputs = {_key(path) for path in resolved}
     level = [0] * len(videos)
@@ -153,9 +154,24 @@ def _key(path: Path) -> str:
     return str(path).casefold()  # on many file systems V.parquet and v.parquet are one file
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder that results go to."""
+def make_folder(outputs: Outputs) -> None:
+    """Make the folder that results go to; what cannot go there shows now, not after the analysis."""
+    folder = outputs.table.parent
+    if not is_utf8(folder):
+        raise OutputError(
+            f"{folder}: the name is not in UTF-8, as tables and videos need it: choose another one with -o"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{folder} is there already and is no folder: choose another one with -o") from error
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another one with -o") from error
+    for field in fields(outputs):
+        path = getattr(outputs, field.name)
+        try:
+            path.with_name(f"{path.name}.part").lstat()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise OutputError(f"cannot make {path}: {error.strerror}; give the video a shorter name") from error

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import vidfer
-from vidfer.errors import InputError, VidferError, one_line
+from vidfer.errors import InputError, one_line
 from vidfer.media.codecs import decoder_version
 from vidfer.media.file import VideoFile
-from vidfer.output.files import write_text
+from vidfer.output.files import put_in_place, write_text, writing
 from vidfer.pipeline.analyze import Analyzer, available_cores
 from vidfer.pipeline.earlier import Earlier, find_earlier
 from vidfer.pipeline.fingerprint import Fingerprint
@@ -86,7 +86,7 @@ def process_file(
     outputs = Outputs.of(options.output_dir, name or path.stem)
     with VideoFile(path, stream=options.stream, sampling=options.sampling()) as video, Fingerprint(path) as source:
         models = models or Models(options.device, options.precision)
-        make_folder(outputs.table.parent)
+        make_folder(outputs)
         return _Run(video, source, options, outputs, models, progress).do()
 
 
@@ -206,7 +206,9 @@ class _Run:
             self._source.begin()
             self._look(journal, video, tracker)
             if journal.state is None:
-                raise InputError(f"{video.info.name} has no frame to analyse: check --start, --end and the file")
+                raise InputError(
+                    f"{video.info.name} has no frame {self._options.span()}: it lasts {video.info.duration_s} s"
+                )
             account = Account.of(video)
             journal.all_analysed(account.as_dict())
             return account
@@ -237,7 +239,7 @@ class _Run:
                     self._tell("analyse", last.index + 1, last.time_s or 0.0, began, faces, before)
             recorder.close_part()
         except BaseException:
-            with suppress(VidferError):  # a full disk, say: what brought us here matters more
+            with suppress(Exception):  # a full disk, say, or a NaN: what brought us here matters more
                 recorder.rescue()
             raise
 
@@ -245,7 +247,8 @@ class _Run:
         """Write both tables; gives the footer."""
         self._tell("finish", 0, 0.0, time.perf_counter())
         sha256 = self._source.sha256
-        self._outputs.clear()
+        # Beside the parts first: what an earlier run has left stays until both tables are complete.
+        made = self._outputs.parts / "table.parquet", self._outputs.parts / "tracks.parquet"
 
         def describe(faces: int, tracks: int) -> dict[str, Any]:
             return footer(
@@ -259,10 +262,9 @@ class _Run:
                 smoothing=self._smoothing,
             )
 
-        return finish(
+        about = finish(
             self._outputs.parts,
-            self._outputs.table,
-            self._outputs.tracks,
+            *made,
             source=account.info.name,
             landmarks=self._options.landmarks,
             frame_interval_s=self._interval_s,
@@ -270,6 +272,11 @@ class _Run:
             link=self._link_options,
             describe=describe,
         )
+        self._outputs.clear()
+        for path, final in zip(made, (self._outputs.table, self._outputs.tracks), strict=True):
+            with writing(final):
+                put_in_place(path, final)
+        return about
 
     def _render(self) -> None:
         began = time.perf_counter()
