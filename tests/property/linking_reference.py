@@ -8,7 +8,7 @@ import numpy as np
 
 from vidfer.types import F32, F64, I64
 from vidfer.vision.linkage import unit
-from vidfer.vision.tracklets import LinkOptions, _allowances, _join, _Pieces
+from vidfer.vision.tracklets import _SIZE_CHANGE, LinkOptions
 
 
 def link(*, frame, time_s, shot, tracklet, box_px, embedding, confidence=None, options=None):
@@ -30,7 +30,9 @@ def link(*, frame, time_s, shot, tracklet, box_px, embedding, confidence=None, o
     )
     starts = _split(rows, np.flatnonzero(np.diff(tracklet[order], prepend=tracklet[order][0] - 1)), options)
     pieces, rank, total, head, tail = _pieces(rows, starts, order, options)
-    label = _join(pieces, total, _allowances(pieces, unit(head), unit(tail), options), options)
+    less = allowances(pieces, unit(head), unit(tail), options)
+    label = closest_first(total, pieces.seen, pieces.trusted, options, overlaps(pieces), less)
+    label = np.unique(label, return_inverse=True)[1]
     track = np.empty(len(frame), np.int64)
     track[order] = np.repeat(label[rank], np.diff(starts, append=len(frame)))
     return track
@@ -46,6 +48,21 @@ class _Rows:
     box_px: F32
     embedding: F32
     confidence: F32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pieces:
+    """In order of (first frame, x of the first box)."""
+
+    first: I64
+    last: I64
+    begin_s: F64
+    end_s: F64
+    shot: I64
+    first_box: F32
+    last_box: F32
+    seen: F64
+    trusted: F64
 
 
 def _split(rows: _Rows, starts: I64, options: LinkOptions) -> I64:
@@ -113,3 +130,52 @@ def _pieces(rows: _Rows, starts: I64, order: I64, options: LinkOptions) -> tuple
         trusted=seen * np.clip(confidence, 0, 1),
     )
     return pieces, rank, total, head, tail
+
+
+def overlaps(pieces):
+    """bool[P,P]: the same frames."""
+    return (pieces.first[:, None] <= pieces.last) & (pieces.last[:, None] >= pieces.first)
+
+
+def allowances(pieces, head, tail, options):
+    """f64[P,P]: how much less likeness is enough."""
+    count = len(pieces.first)
+    less = np.zeros((count, count))
+    for i in range(count):
+        for j in range(count):
+            gap = pieces.begin_s[j] - pieces.end_s[i]
+            if pieces.first[j] <= pieces.last[i] or pieces.shot[i] != pieces.shot[j]:
+                continue
+            a, b = pieces.last_box[i].astype(float), pieces.first_box[j].astype(float)
+            sizes = [np.sqrt(max(x[2] - x[0], 1e-3) * max(x[3] - x[1], 1e-3)) for x in (a, b)]
+            distance = np.hypot(*((b[:2] + b[2:]) / 2 - (a[:2] + a[2:]) / 2))
+            follows = gap <= options.follow_gap_s + 1e-9
+            follows &= distance <= max(sizes) * (options.follow_reach + options.follow_speed * gap)
+            follows &= min(sizes) * _SIZE_CHANGE >= max(sizes)
+            follows &= tail[i] @ head[j] >= options.follow_cosine
+            if follows:
+                less[i, j] = less[j, i] = options.join_cosine - options.follow_cosine
+            elif gap <= options.return_gap_s + 1e-9:
+                less[i, j] = less[j, i] = options.join_cosine - options.return_cosine
+    return less
+
+
+def closest_first(total, seen, trusted, options, apart, less):
+    """i64[P], the lowest piece of each cluster: a matrix of all pairs, made anew for each join."""
+    total, seen, trusted, apart, less = (array.copy() for array in (total, seen, trusted, apart, less))
+    label = np.arange(len(total))
+    alive = np.ones(len(total), bool)
+    while True:
+        vector = unit(total) * np.sqrt(trusted / (seen + options.join_doubt))[:, None]
+        alike = vector @ vector.T + less
+        alike[apart | ~(alive[:, None] & alive) | np.eye(len(total), dtype=bool)] = -np.inf
+        keep, drop = sorted(np.unravel_index(alike.argmax(), alike.shape))
+        if alike[keep, drop] < options.join_cosine:
+            return label
+        label[label == drop] = keep
+        alive[drop] = False
+        for column in (total, seen, trusted):
+            column[keep] += column[drop]
+        apart[keep] |= apart[drop]
+        less[keep] = np.maximum(less[keep], less[drop])
+        apart[:, keep], less[:, keep] = apart[keep], less[keep]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from linking_reference import link
 
 from vidfer.vision import tracklets
-from vidfer.vision.linkage import Allowance, join_closest_first, unit
+from vidfer.vision.linkage import NEVER, Pairs, join_closest_first, unit
 from vidfer.vision.tracklets import LinkOptions, Tracklet, link_tracklets
 
 FPS = 25.0
@@ -282,14 +282,15 @@ def test_the_clustering_is_that_of_its_definition(seed, count, least):
     trusted = seen * rng.uniform(0.3, 1, count)
     apart, less = rng.random((count, count)) < 0.1, np.where(rng.random((count, count)) < 0.2, 0.3, 0)
     apart, less = apart | apart.T | np.eye(count, dtype=bool), np.maximum(less, less.T)
+    special = np.where(apart, NEVER, less).astype(np.float32)
+    one, two = np.nonzero(np.triu(special, 1))
     label = join_closest_first(
-        total=total,
+        total=total.astype(np.float32),
         seen=seen,
         trusted=trusted,
         doubt=0.5,
         least=least,
-        forbidden=[np.flatnonzero(row) for row in apart],
-        allowance=[Allowance.of([(int(j), float(row[j])) for j in np.flatnonzero(row)]) for row in less],
+        pairs=Pairs.of(count, [(one, two, special[one, two])]),
     )
     np.testing.assert_array_equal(label, slowly(total, seen, trusted, 0.5, least, apart, less))
 

@@ -2,61 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from vidfer.types import F32, F64, I64
+from vidfer.types import F32, F64, I64, Bool
+
+I32 = npt.NDArray[np.int32]
+
+NEVER = np.float32(np.inf)
+_TILE = 1024  # rows of likenesses at a time, and columns
+_CROWDED = 0.8  # share of living clusters below which the others are cleared away
+_MANY = 64  # remarks on a cluster, from which on it pays to have one for each other cluster only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
-    """How much less likeness f32[K] is enough to join one item with the items i64[K]."""
+class Pairs:
+    """What is special about pairs of items: how much less likeness is enough to join them, or `NEVER`.
 
-    item: I64
+    Attributes:
+        start: i64[P+1], where the pairs of each item begin; those of an item lie one behind the other.
+        item: i32[Q], the other item. Each pair is there twice, once for each of its items.
+        less: f32[Q].
+    """
+
+    start: I64
+    item: I32
     less: F32
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[int, float]]) -> Allowance:
-        """From (item, less) pairs."""
-        return cls(item=np.array([i for i, _ in pairs], np.int64), less=np.array([x for _, x in pairs], np.float32))
+    def of(cls, count: int, found: Iterable[tuple[I64, I64, F32]]) -> Pairs:
+        """From stretches of pairs of items i64[Q], i64[Q], each pair once, and their `less`, for so many items."""
+        listed = [(one.astype(np.int32), two.astype(np.int32), less) for one, two, less in found]
+        listed.append((np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32)))
+        one, two, less = (np.concatenate(column) for column in zip(*listed, strict=True))
+        listed.clear()
+        start = np.zeros(count + 1, np.int64)
+        np.cumsum(np.bincount(one, minlength=count) + np.bincount(two, minlength=count), out=start[1:])
+        order = np.argsort(np.concatenate((one, two)), kind="stable").astype(np.int32)
+        return cls(start=start, item=np.concatenate((two, one))[order], less=np.concatenate((less, less))[order])
 
-    def __add__(self, other: Allowance) -> Allowance:
-        return Allowance(item=np.concatenate((self.item, other.item)), less=np.concatenate((self.less, other.less)))
 
-
-def join_closest_first(
-    *,
-    total: F64,
-    seen: F64,
-    trusted: F64,
-    doubt: float,
-    least: float,
-    forbidden: Sequence[I64],
-    allowance: Sequence[Allowance],
-) -> I64:
+def join_closest_first(*, total: F32, seen: F64, trusted: F64, doubt: float, least: float, pairs: Pairs) -> I64:
     """Join the two most alike clusters, again and again, until none are alike enough.
 
     The likeness of two clusters is the cosine of their sums, times sqrt(trusted / (seen + doubt)) of each, plus the
     largest allowance between their items. Ties go to the lowest items.
 
     Args:
-        total: f64[P,D], sum of the embeddings of each item.
+        total: f32[P,D], sum of the embeddings of each item; the memory is used for other things afterwards.
         seen: f64[P], how much stands behind each sum.
         trusted: f64[P], how much of that can be trusted.
         doubt: How much has to stand behind a sum to be half sure of it.
         least: Smallest likeness of clusters that are joined.
-        forbidden: For each item those that it must never be joined with, itself included; symmetric.
-        allowance: For each item; symmetric.
+        pairs: Of items that must never be joined, or need less.
 
     Returns:
         i64[P], for each item the lowest item of its cluster.
     """
-    clusters = _Clusters(total.copy(), seen.copy(), trusted.copy(), doubt, list(forbidden), list(allowance))
+    if len(total) == 0:
+        return np.zeros(0, np.int64)
+    clusters = _Clusters(total, seen.copy(), trusted.copy(), doubt, pairs)
+    clusters.forget_the_hopeless(least)
+    clusters.compare_all()
     while clusters.join_closest(least):
         pass
-    return clusters.label
+    return clusters.lowest()
 
 
 class _Clusters:
@@ -64,24 +77,70 @@ class _Clusters:
 
     A join changes only likenesses with the new cluster, which are computed at once. Where the remembered partner has
     gone or grown, its likeness stays as an upper bound, and the row is looked at again only when it comes out on top.
+    The clusters stand in the order of their lowest items; places of those that are gone are cleared away now and then.
     """
 
-    def __init__(
-        self, total: F64, seen: F64, trusted: F64, doubt: float, forbidden: list[I64], allowance: list[Allowance]
-    ) -> None:
+    def __init__(self, total: F32, seen: F64, trusted: F64, doubt: float, pairs: Pairs) -> None:
         count = len(total)
-        self.label: I64 = np.arange(count, dtype=np.int64)
-        self._total, self._seen, self._trusted, self._doubt = total, seen, trusted, doubt
-        self._forbidden, self._allowance = forbidden, allowance
-        self._vector = self._scaled(slice(None)).astype(np.float32)
+        self._place = np.arange(count, dtype=np.int32)  # of each item's cluster, -1 where it takes no part any more
+        self._item: I64 = np.arange(count, dtype=np.int64)  # the lowest of each cluster
+        self._seen, self._trusted, self._doubt = seen, trusted, doubt
+        self._vector, self._length = total, np.empty(count)  # the sums are their product
+        for begin in range(0, count, _TILE):
+            self._scale(slice(begin, begin + _TILE), total[begin : begin + _TILE].astype(np.float64))
+        self._pairs = pairs
+        self._grown: dict[int, tuple[I32, F32]] = {}  # pairs of clusters of several items
         self._alive = np.ones(count, bool)
-        self._best = np.full(count, np.inf, np.float32)
-        self._partner = np.full(count, -1)
+        self._best = np.full(count, -np.inf, np.float32)
+        self._partner = np.full(count, -1, np.int32)
+
+    def lowest(self) -> I64:
+        """For each item the lowest item of its cluster."""
+        lowest = np.arange(len(self._place))
+        part = self._place >= 0
+        lowest[part] = self._item[self._place[part]]
+        return lowest
+
+    def forget_the_hopeless(self, least: float) -> None:
+        """Leave out items, as short looks at what is hardly a face, that not even their double would be joined with."""
+        sure = np.sqrt(self._trusted / (self._seen + self._doubt))
+        surest = np.sqrt((self._trusted / np.maximum(self._seen, 1e-9)).max())
+        less = np.zeros(len(sure), np.float32)
+        some = np.flatnonzero(self._pairs.less != NEVER)
+        np.maximum.at(less, self._pairs.item[some], self._pairs.less[some])
+        self._alive = sure * surest + less >= least - 1e-5
+        self._clear_away()
+
+    def compare_all(self) -> None:
+        """Find the best partner of each cluster; none has joined yet."""
+        count = len(self._best)
+        for top in range(0, count, _TILE):
+            rows = self._vector[top : top + _TILE]
+            row, place, less = self._special(top, top + len(rows))
+            for left in range(0, count, _TILE):
+                alike = rows @ self._vector[left : left + _TILE].T
+                here = (place >= left) & (place < left + _TILE)
+                at = row[here], place[here] - left
+                alike[at] = np.where(less[here] == NEVER, -np.inf, alike[at] + less[here])
+                if top == left:
+                    np.fill_diagonal(alike, -np.inf)
+                partner = alike.argmax(axis=1)
+                best = alike[np.arange(len(rows)), partner]
+                better = np.flatnonzero(best > self._best[top : top + _TILE])
+                self._best[top + better], self._partner[top + better] = best[better], left + partner[better]
+
+    def _special(self, first: int, last: int) -> tuple[I64, I32, F32]:
+        """Row (from `first` on), place of the other and `less` of the pairs of some single items."""
+        spans = [slice(*self._pairs.start[item : item + 2]) for item in self._item[first:last].tolist()]
+        place = self._place[np.concatenate([self._pairs.item[span] for span in spans])]
+        row = np.repeat(np.arange(last - first), [span.stop - span.start for span in spans])
+        less = np.concatenate([self._pairs.less[span] for span in spans])
+        return row[place >= 0], place[place >= 0], less[place >= 0]
 
     def join_closest(self, least: float) -> bool:
         """Join the two closest clusters; False when no two are alike enough."""
         while len(self._best):
-            i = int(np.argmax(self._best))
+            i = int(self._best.argmax())
             if self._best[i] < least:
                 break
             j = int(self._partner[i])
@@ -92,39 +151,66 @@ class _Clusters:
         return False
 
     def _merge(self, keep: int, drop: int) -> None:
-        self.label[self.label == drop] = keep
+        self._grown[int(self._item[keep])] = self._pairs_of_both(keep, drop)
+        self._place[self._place == drop] = keep
         self._alive[drop] = False
         self._best[drop] = -np.inf
-        self._total[keep] += self._total[drop]
-        self._seen[keep] += self._seen[drop]
-        self._trusted[keep] += self._trusted[drop]
-        self._vector[keep] = self._scaled(slice(keep, keep + 1))[0]
-        self._forbidden[keep] = np.concatenate((self._forbidden[keep], self._forbidden[drop]))
-        self._allowance[keep] = self._allowance[keep] + self._allowance[drop]
+        both = [keep, drop]
+        self._seen[keep], self._trusted[keep] = self._seen[both].sum(), self._trusted[both].sum()
+        total = (self._vector[both] * self._length[both, None]).sum(axis=0, keepdims=True)
+        self._scale(slice(keep, keep + 1), total)
         row = self._row(keep)
         self._partner[self._partner == keep] = -1  # what they remember is about the smaller cluster
-        better = self._alive & (row >= self._best)
+        better = np.flatnonzero(self._alive & (row >= self._best))
         self._best[better], self._partner[better] = row[better], keep
         self._remember_best(keep, row)
+        if np.count_nonzero(self._alive) < _CROWDED * len(self._alive):
+            self._clear_away()
+
+    def _pairs_of(self, i: int) -> tuple[I32, F32]:
+        item = int(self._item[i])
+        span = slice(*self._pairs.start[item : item + 2])
+        return self._grown.get(item) or (self._pairs.item[span], self._pairs.less[span])
+
+    def _pairs_of_both(self, keep: int, drop: int) -> tuple[I32, F32]:
+        both = zip(self._pairs_of(keep), self._pairs_of(drop), strict=True)
+        item, less = (np.concatenate(column) for column in both)
+        self._grown.pop(int(self._item[drop]), None)
+        if len(item) > _MANY:
+            place = self._place[item]
+            order = np.lexsort((-less, place))
+            first = order[np.flatnonzero(np.diff(place[order], prepend=-2))]
+            item, less = item[first], less[first]
+        return item, less
 
     def _remember_best(self, i: int, row: F32) -> None:
-        self._partner[i] = int(np.argmax(row))
+        self._partner[i] = row.argmax()
         self._best[i] = row[self._partner[i]]
 
     def _row(self, i: int) -> F32:
         """Likeness of cluster i to all others, -inf where they must not be joined."""
         row: F32 = self._vector @ self._vector[i]
-        less = np.zeros_like(row)
-        np.maximum.at(less, self.label[self._allowance[i].item], self._allowance[i].less)
-        row += less
-        row[~self._alive] = -np.inf
-        row[self.label[self._forbidden[i]]] = -np.inf
+        item, less = self._pairs_of(i)
+        most = np.zeros(len(row) + 1, np.float32)  # the last one for items that take no part
+        np.maximum.at(most, self._place[item], less)
+        row += most[:-1]
+        row[(row == NEVER) | ~self._alive] = -np.inf
+        row[i] = -np.inf
         return row
 
-    def _scaled(self, which: slice) -> F64:
+    def _scale(self, which: slice, total: F64) -> None:
         sure = np.sqrt(self._trusted[which] / (self._seen[which] + self._doubt))
-        scaled: F64 = unit(self._total[which]) * sure[:, None]
-        return scaled
+        sure = np.maximum(sure, 1e-9)  # what nobody trusts keeps its sum
+        self._length[which] = np.linalg.norm(total, axis=1) / sure
+        self._vector[which] = unit(total) * sure[:, None]
+
+    def _clear_away(self) -> None:
+        alive: Bool = self._alive
+        there = np.append(np.where(alive, np.cumsum(alive, dtype=np.int32) - 1, -1), -1).astype(np.int32)
+        self._place, self._partner = there[self._place], there[self._partner][alive]
+        self._item, self._vector, self._length = self._item[alive], self._vector[alive], self._length[alive]
+        self._seen, self._trusted, self._best = self._seen[alive], self._trusted[alive], self._best[alive]
+        self._alive = np.ones(len(self._item), bool)
 
 
 def unit(vectors: F64) -> F64:

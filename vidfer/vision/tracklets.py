@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vidfer.types import F32, F64, I64
-from vidfer.vision.linkage import Allowance, join_closest_first, unit
+from vidfer.vision.linkage import NEVER, Pairs, join_closest_first, unit
+
+Rows = npt.NDArray[Any]
+Found = tuple[I64, I64, F32]  # pairs of pieces, and how much less likeness they need
 
 _SIZE_CHANGE = 1.6  # of a face within `follow_gap_s`
 _BLOCK = 1024  # rows at a time: sums of embeddings are float64
@@ -123,56 +128,71 @@ def link_tracklets(tracklets: Iterable[Tracklet], options: LinkOptions | None = 
     """
     options = options or LinkOptions()
     owner: list[int] = []
-    found: list[_Piece] = []
-    sums: tuple[list[F64], ...] = ([], [], [])
+    found = _Found()
     for number, tracklet in enumerate(tracklets):
         starts = [0, *_changes(tracklet, options).tolist()] if len(tracklet) else []
         for span in pairwise([*starts, len(tracklet)]):
-            found.append(_piece(tracklet, *span, options))
-            for column, vector in zip(sums, _sums(tracklet, *span, options), strict=True):
-                column.append(vector)
+            found.add(_piece(tracklet, *span, options), _sums(tracklet, *span, options))
         owner += [number] * len(starts)
-    if not found:
+    if not owner:
         return Links(tracklet=(none := np.zeros(0, np.int64)), start=none, track=none)
-    start = np.array([piece.start for piece in found])
-    pieces, order = _sorted(found)
-    total, head, tail = (_stacked(column, order) for column in sums)
-    allowance = _allowances(pieces, unit(head), unit(tail), options)
+    pieces, order, (total, head, tail) = found.sorted()
+    allowed = list(_allowances(pieces, head, tail, options))
     del head, tail  # most of what is in memory now
+    start = np.empty(len(order), np.int64)
     track = np.empty(len(order), np.int64)
-    track[order] = _join(pieces, total, allowance, options)
+    start[order], track[order] = pieces["start"], _join(pieces, total, allowed, options)
     return Links(tracklet=np.array(owner), start=start, track=track)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Piece:
-    """Rows of a tracklet from `start` on."""
-
-    start: int
-    first: int
-    last: int
-    begin_s: float
-    end_s: float
-    shot: int
-    first_box: F32
-    last_box: F32
-    seen: float
-    trusted: float
+# Rows of a tracklet from `start` on; in order of (first frame, rest of the first box) once they are sorted.
+_PIECE = np.dtype(
+    [
+        *((name, "i8") for name in ("start", "first", "last", "shot")),
+        *((name, "f8") for name in ("begin_s", "end_s", "seen", "trusted")),
+        *((name, "f4", 4) for name in ("first_box", "last_box")),
+    ]
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pieces:
-    """Pieces in order of (first frame, x of the first box)."""
+class _Found:
+    """Collects pieces in blocks: many small arrays would take twice the memory, and leave holes in it."""
 
-    first: I64
-    last: I64
-    begin_s: F64
-    end_s: F64
-    shot: I64
-    first_box: F32
-    last_box: F32
-    seen: F64
-    trusted: F64
+    def __init__(self) -> None:
+        self._count = 0
+        self._pieces: list[Rows] = []
+        self._sums: list[list[F32]] = [[], [], []]
+
+    def add(self, piece: Rows, sums: tuple[F64, F64, F64]) -> None:
+        """Take a piece of `_PIECE`, and its sums."""
+        place = self._count % _BLOCK
+        if place == 0:
+            self._pieces.append(np.empty(_BLOCK, _PIECE))
+            for blocks, vector in zip(self._sums, sums, strict=True):
+                blocks.append(np.empty((_BLOCK, *vector.shape), np.float32))
+        self._pieces[-1][place] = piece
+        for blocks, vector in zip(self._sums, sums, strict=True):
+            blocks[-1][place] = vector
+        self._count += 1
+
+    def sorted(self) -> tuple[Rows, I64, list[F32]]:
+        """The pieces in order, where each of them comes from, and their sums; forgets them."""
+        pieces = np.concatenate(self._pieces)[: self._count]
+        self._pieces.clear()
+        box = pieces["first_box"]
+        order = np.lexsort((box[:, 3], box[:, 1], box[:, 2], box[:, 0], pieces["first"]))
+        return pieces[order], order, [_in_order(blocks, order) for blocks in self._sums]
+
+
+def _in_order(blocks: list[F32], order: I64) -> F32:
+    """[P,D]; empties the list, which holds as much again."""
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    rows = np.empty((len(order), *blocks[0].shape[1:]), np.float32)
+    for begin in range(0, len(order), _BLOCK):
+        places = rank[begin : begin + _BLOCK]
+        rows[places] = blocks.pop(0)[: len(places)]
+    return rows
 
 
 def _changes(tracklet: Tracklet, options: LinkOptions) -> I64:
@@ -202,23 +222,18 @@ def _changes(tracklet: Tracklet, options: LinkOptions) -> I64:
     return np.sort(np.array(chosen, np.int64))
 
 
-def _piece(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> _Piece:
+def _piece(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> Rows:
     time_s = tracklet.time_s[start:end]
     begin_s, end_s = float(time_s[0]), float(time_s[-1])
     seen = min(float(end - start), 1 + 10 * (end_s - begin_s))
     confidence = float(tracklet.confidence[start:end].mean(dtype=np.float64))
-    return _Piece(
-        start=start,
-        first=int(tracklet.frame[start]),
-        last=int(tracklet.frame[end - 1]),
-        begin_s=begin_s,
-        end_s=end_s,
-        shot=tracklet.shot,
-        first_box=tracklet.box_px[start].copy(),  # no view: it would keep all boxes
-        last_box=tracklet.box_px[end - 1].copy(),
-        seen=seen,
-        trusted=seen * min(max(confidence, 0.0), 1.0),
-    )
+    piece = np.zeros((), _PIECE)
+    piece["start"], piece["shot"] = start, tracklet.shot
+    piece["first"], piece["last"] = tracklet.frame[start], tracklet.frame[end - 1]
+    piece["begin_s"], piece["end_s"] = begin_s, end_s
+    piece["seen"], piece["trusted"] = seen, seen * min(max(confidence, 0.0), 1.0)
+    piece["first_box"], piece["last_box"] = tracklet.box_px[start], tracklet.box_px[end - 1]
+    return piece
 
 
 def _sums(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> tuple[F64, F64, F64]:
@@ -235,61 +250,68 @@ def _sum(tracklet: Tracklet, start: int, end: int) -> F64:
     return total
 
 
-def _sorted(found: list[_Piece]) -> tuple[_Pieces, I64]:
-    """The pieces as columns, and where each of them comes from."""
-    keys = np.array([(piece.first, *piece.first_box[[0, 2, 1, 3]]) for piece in found])
-    order = np.lexsort(keys.T[::-1])
-    return _Pieces(**{f.name: np.array([getattr(found[i], f.name) for i in order]) for f in fields(_Pieces)}), order
-
-
-def _stacked(column: list[F64], order: I64) -> F64:
-    """[P,D]; empties the list, which holds as much again."""
-    stacked = np.array([column[i] for i in order])
-    column.clear()
-    return stacked
-
-
-def _join(pieces: _Pieces, total: F64, allowance: list[Allowance], options: LinkOptions) -> I64:
+def _join(pieces: Rows, total: F32, allowed: list[Found], options: LinkOptions) -> I64:
     """Dense track id of each piece."""
-    overlap = [
-        np.flatnonzero((pieces.first <= last) & (pieces.last >= first))
-        for first, last in zip(pieces.first, pieces.last, strict=True)
-    ]
     label = join_closest_first(
         total=total,
-        seen=pieces.seen,
-        trusted=pieces.trusted,
+        seen=pieces["seen"],
+        trusted=pieces["trusted"],
         doubt=options.join_doubt,
         least=options.join_cosine,
-        forbidden=overlap,
-        allowance=allowance,
+        pairs=Pairs.of(len(pieces), [*_overlaps(pieces), *allowed]),
     )
     # A cluster goes by its earliest piece, so the order of the labels is that of the tracks.
     dense: I64 = np.unique(label, return_inverse=True)[1].astype(np.int64)
     return dense
 
 
-def _allowances(pieces: _Pieces, head: F64, tail: F64, options: LinkOptions) -> list[Allowance]:
-    """For each piece the others of its shot that need less likeness to be joined with it, and how much less."""
-    first_centre, first_size = _centre_and_size(pieces.first_box)
-    last_centre, last_size = _centre_and_size(pieces.last_box)
+def _overlaps(pieces: Rows) -> Iterator[Found]:
+    """Pairs of pieces that have frames in common."""
+    # Sorted by their first frames, those that overlap a piece and are behind it follow it at once.
+    stop = np.searchsorted(pieces["first"], pieces["last"], "right")
+    for one, two in _ranges(np.arange(len(pieces)) + 1, stop):
+        yield one, two, np.full(len(one), NEVER)
+
+
+def _allowances(pieces: Rows, head: F32, tail: F32, options: LinkOptions) -> Iterator[Found]:
+    """Pairs of pieces of one shot that need less likeness to be joined, and how much less."""
+    first_centre, first_size = _centre_and_size(pieces["first_box"])
+    last_centre, last_size = _centre_and_size(pieces["last_box"])
     back, on = options.join_cosine - options.return_cosine, options.join_cosine - options.follow_cosine
-    pairs: list[list[tuple[int, float]]] = [[] for _ in pieces.first]
-    for i in range(len(pairs)):
-        gap = pieces.begin_s - pieces.end_s[i]
-        after = (pieces.first > pieces.last[i]) & (pieces.shot == pieces.shot[i])
-        later = np.flatnonzero(after & (gap <= max(options.return_gap_s, options.follow_gap_s) + 1e-9))
-        gap, size = gap[later], np.maximum(last_size[i], first_size[later])
-        distance = np.hypot(*(first_centre[later] - last_centre[i]).T)
+    for one, two in _successors(pieces, max(options.return_gap_s, options.follow_gap_s) + 1e-9):
+        gap = pieces["begin_s"][two] - pieces["end_s"][one]
+        small, large = np.sort((last_size[one], first_size[two]), axis=0)
+        distance = np.hypot(*(first_centre[two] - last_centre[one]).T)
         follows = gap <= options.follow_gap_s + 1e-9
-        follows &= distance <= size * (options.follow_reach + options.follow_speed * gap)
-        follows &= np.minimum(last_size[i], first_size[later]) * _SIZE_CHANGE >= size
-        follows &= head[later] @ tail[i] >= options.follow_cosine
+        follows &= distance <= large * (options.follow_reach + options.follow_speed * gap)
+        follows &= small * _SIZE_CHANGE >= large
+        near = np.flatnonzero(follows)
+        ends = unit(tail[one[near]].astype(np.float64)), unit(head[two[near]].astype(np.float64))
+        follows[near] = (ends[0] * ends[1]).sum(axis=-1) >= options.follow_cosine
         less = np.where(follows, on, np.where(gap <= options.return_gap_s + 1e-9, back, 0.0))
-        for j, cosine in zip(later.tolist(), less.tolist(), strict=True):
-            pairs[i].append((j, cosine))
-            pairs[j].append((i, cosine))
-    return [Allowance.of(pair) for pair in pairs]
+        yield one, two, less.astype(np.float32)
+
+
+def _successors(pieces: Rows, longest_s: float) -> Iterator[tuple[I64, I64]]:
+    """Pairs of pieces of one shot, of which the second begins after the end of the first, but not much later."""
+    order = np.lexsort((pieces["first"], pieces["shot"]))
+    bounds = np.flatnonzero(np.diff(pieces["shot"][order])) + 1
+    for begin, end in pairwise([0, *bounds.tolist(), len(order)]):
+        mine = order[begin:end]
+        first, begin_s = pieces["first"][mine], pieces["begin_s"][mine]
+        start = np.searchsorted(first, pieces["last"][mine], "right")
+        stop = np.searchsorted(begin_s, pieces["end_s"][mine] + longest_s, "right")
+        for one, two in _ranges(start, stop):
+            yield mine[one], mine[two]
+
+
+def _ranges(start: I64, stop: I64) -> Iterator[tuple[I64, I64]]:
+    """All (i, j) with start[i] <= j < stop[i], block by block."""
+    for begin in range(0, len(start), _BLOCK):
+        count = np.maximum(stop[begin : begin + _BLOCK] - start[begin : begin + _BLOCK], 0)
+        if count.any():
+            one = np.repeat(np.arange(begin, begin + len(count)), count)
+            yield one, start[one] + np.arange(len(one)) - np.repeat(np.cumsum(count) - count, count)
 
 
 def _centre_and_size(box: F32) -> tuple[F64, F64]:
