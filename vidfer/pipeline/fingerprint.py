@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,8 +29,7 @@ class Fingerprint:
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
         self.size = stat.st_size
-        seconds, nano = divmod(stat.st_mtime_ns, 10**9)
-        self.modified_utc = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nano:09d}Z"
+        self.modified_utc = _text(stat)
         self._sha256: str | None = None
         self._worker: Worker | None = None
         self._stopped = False
@@ -61,6 +62,14 @@ class Fingerprint:
         assert self._sha256 is not None
         return self._sha256
 
+    def check(self) -> None:
+        """Raises: InputError: The file was written to since, so that nobody knows what was read of it."""
+        self.sha256  # noqa: B018 (waits: its reading counts)
+        with suppress(OSError):  # removed: who had it open has read it all
+            stat = self._path.stat()
+            if (stat.st_size, _text(stat)) != (self.size, self.modified_utc):
+                raise InputError(f"{self._path} changed while it was read: run again when it is complete")
+
     def as_dict(self) -> dict[str, Any]:
         """What is known now, as JSON for `is_of`."""
         return {"size": self.size, "modified_utc": self.modified_utc, "sha256": self._sha256}
@@ -74,3 +83,9 @@ class Fingerprint:
             self._sha256 = self._sha256 or sha256
             return True
         return bool(sha256) and sha256 == self.sha256
+
+
+def _text(stat: os.stat_result) -> str:
+    """When a file was changed."""
+    seconds, nano = divmod(stat.st_mtime_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nano:09d}Z"

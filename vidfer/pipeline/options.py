@@ -82,10 +82,11 @@ class ProcessOptions:
         start, end = (None if text is None else parse_timecode(text) for text in (self.start, self.end))
         return Sampling(start=start, end=end, fps=self.fps, stride=self.stride)
 
-    def span(self) -> str:
-        """The part of a video that is analysed, in words."""
+    def nothing_of(self, info: SourceInfo) -> str:
+        """Say that these options leave nothing of a video."""
         limits = [f"{word} {at}" for word, at in (("from", self.start), ("up to", self.end)) if at is not None]
-        return " ".join(limits) or "to analyse"
+        span = " ".join(limits) or "to analyse"
+        return f"{info.name} has no frame {span}" + (f": it lasts {info.duration_s:.2f} s" if info.duration_s else "")
 
     def deciding(self) -> dict[str, Any]:
         """The options that decide what is in the tables."""

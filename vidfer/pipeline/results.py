@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidfer.errors import OutputError
 from vidfer.media.inputs import is_utf8
+from vidfer.output.files import put_in_place, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +99,14 @@ class Outputs:
             parts=base.with_name(f".{base.name}.vidfer"),
         )
 
-    def clear(self) -> None:
+    def replace_tables(self, table: Path, tracks: Path) -> None:
+        """Put two complete tables in their places, on the same disk, and remove what belongs to the former ones."""
+        self._clear()
+        for made, path in ((table, self.table), (tracks, self.tracks)):
+            with writing(path):
+                put_in_place(made, path)
+
+    def _clear(self) -> None:
         """Remove what would stay beside a new table; the report, written last, says that all is done."""
         for path in (self.report, self.tracks, self.video):
             try:

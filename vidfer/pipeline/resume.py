@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidfer.errors import InputError, OutputError, UsageError
+from vidfer.errors import InputError, OutputError, UsageError, one_line
 from vidfer.output.files import write_text, writing
 from vidfer.output.parts import PartWriter, last_state, part_paths, read_parts
 from vidfer.pipeline.analyze import Follower, Interval
@@ -164,6 +164,21 @@ class Journal:
         }
         write_text(self.folder / _ANALYSED, json.dumps(self.analysed))
 
+    def check(self) -> None:
+        """Look, before the tables take their places, whether somebody has changed what they were made from.
+
+        Raises:
+            InputError: The video was written to, and nobody knows what was read of it; or parts were lost.
+        """
+        try:
+            self._source.check()
+        except InputError as error:
+            self.discard(one_line(error))
+            raise
+        if self.analysed is None or self.analysed["parts"] != len(part_paths(self.folder)):
+            self.analysed = None
+            raise InputError(f"parts in {self.folder} were removed or damaged: run again")
+
     def _what_is_kept(self) -> str:
         assert self.state is not None
         if self.analysed is not None:
@@ -226,7 +241,10 @@ class Recorder:
         if self._last is None:
             return
         folder = self._journal.folder
-        on_disk = last_state(folder)
+        on_disk, known = last_state(folder), self._journal.state
+        if known is not None and (on_disk is None or on_disk["frames"] < known["frames"]):
+            self._journal.state = on_disk  # somebody removed parts: what waits does not follow on what is left
+            return
         written = on_disk["last_frame"] if on_disk else -1
         last = self._last.results[-1].index
         self._waiting = [result for result in self._waiting if written < result.index <= last]

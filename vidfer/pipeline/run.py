@@ -16,7 +16,7 @@ import vidfer
 from vidfer.errors import InputError, one_line
 from vidfer.media.codecs import decoder_version
 from vidfer.media.file import VideoFile
-from vidfer.output.files import put_in_place, write_text, writing
+from vidfer.output.files import write_text
 from vidfer.pipeline.analyze import Analyzer, available_cores
 from vidfer.pipeline.earlier import Earlier, find_earlier
 from vidfer.pipeline.fingerprint import Fingerprint
@@ -154,7 +154,7 @@ class _Run:
         about = journal.footer if self._outputs.table.exists() and self._outputs.tracks.exists() else None
         if about is None:
             with self._times.measure("finish"):
-                about = self._finish(account)
+                about = self._finish(journal, account)
             journal.all_analysed(account.as_dict(), about)
         written = [self._outputs.table, self._outputs.tracks]
         if self._options.render:
@@ -206,9 +206,7 @@ class _Run:
             self._source.begin()
             self._look(journal, video, tracker)
             if journal.state is None:
-                raise InputError(
-                    f"{video.info.name} has no frame {self._options.span()}: it lasts {video.info.duration_s} s"
-                )
+                raise InputError(self._options.nothing_of(video.info))
             account = Account.of(video)
             journal.all_analysed(account.as_dict())
             return account
@@ -243,7 +241,7 @@ class _Run:
                 recorder.rescue()
             raise
 
-    def _finish(self, account: Account) -> dict[str, Any]:
+    def _finish(self, journal: Journal, account: Account) -> dict[str, Any]:
         """Write both tables; gives the footer."""
         self._tell("finish", 0, 0.0, time.perf_counter())
         sha256 = self._source.sha256
@@ -272,10 +270,8 @@ class _Run:
             link=self._link_options,
             describe=describe,
         )
-        self._outputs.clear()
-        for path, final in zip(made, (self._outputs.table, self._outputs.tracks), strict=True):
-            with writing(final):
-                put_in_place(path, final)
+        journal.check()
+        self._outputs.replace_tables(*made)
         return about
 
     def _render(self) -> None:

@@ -1,0 +1,236 @@
+"""Somebody else changes the video, the folder or the disk while `process` runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import kill
+import pytest
+from faulty import ALL, FRAMES, NAME, PARTS, FastModels, contents, in_time, names, write_clip
+
+from vidfer.cli import app as cli
+from vidfer.errors import InputError, OutputError, one_line
+from vidfer.media.reading import Reading
+from vidfer.pipeline import batch, resume
+from vidfer.pipeline.options import ProcessOptions
+from vidfer.pipeline.results import ProcessResult, Progress
+from vidfer.pipeline.run import process_file
+from vidfer.vision.track import FaceTracker
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clip") / f"{NAME}.mp4")
+
+
+@pytest.fixture(scope="module")
+def reference(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reference")
+    process(clip, folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _small_parts_in_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(resume, "_PART_ROWS", 8)
+    with in_time():
+        yield
+
+
+def process(clip: Path, folder: Path, progress: Any = None, **options: Any) -> ProcessResult:
+    return process_file(clip, ProcessOptions(output_dir=folder, **options), models=FastModels(), progress=progress)
+
+
+def once(stage: str, action: Callable[[], object]) -> Callable[[Progress], None]:
+    """Do it once, a third of the way through a stage."""
+    todo = [action]
+
+    def progress(moment: Progress) -> None:
+        if todo and moment.stage == stage and (stage == "finish" or moment.frames_done > FRAMES // 3):
+            todo.pop()()
+
+    return progress
+
+
+def again(clip: Path, folder: Path, reference: Path) -> None:
+    """The same command, with the video as it was."""
+    process(clip, folder)
+    different = [text for text in kill.differences(folder, reference) if "source_modified_utc" not in text]
+    assert different == []
+    assert names(folder) == ALL
+
+
+def cut_off(video: Path) -> None:
+    os.truncate(video, video.stat().st_size // 2)
+
+
+def extend(video: Path) -> None:
+    with video.open("ab") as file:
+        file.write(b"more")
+
+
+def exchange(video: Path) -> None:
+    other = video.with_name("other")
+    other.write_bytes(video.read_bytes()[::-1])
+    other.replace(video)
+
+
+@pytest.mark.parametrize("change", [cut_off, extend, exchange])
+def test_a_video_that_changes_while_it_is_analysed(change: Any, clip: Path, reference: Path, tmp_path: Path) -> None:
+    """Nothing says which bytes were read, so nothing of it is kept."""
+    video, out = tmp_path / clip.name, tmp_path / "out"
+    shutil.copy(clip, video)
+    with pytest.raises(InputError, match="changed while it was read: run again when it is complete"):
+        process(video, out, once("analyse", lambda: change(video)))
+    assert not list(out.iterdir())
+    shutil.copy(clip, video)
+    again(video, out, reference)
+
+
+@pytest.mark.parametrize("stage", ["analyse", "render"])
+def test_a_video_that_is_removed(stage: str, clip: Path, reference: Path, tmp_path: Path) -> None:
+    """Whoever has it open reads it to its end; what is left to do is done when it is back."""
+    video, out = tmp_path / clip.name, tmp_path / "out"
+    shutil.copy(clip, video)
+    progress = once(stage, video.unlink)
+    if stage == "render":
+        process(video, out, progress)
+    else:
+        with pytest.raises(InputError, match="does not exist") as caught:
+            process(video, out, progress)
+        assert "all frames are analysed" in one_line(caught.value)
+        assert names(out) == ALL - {f"{NAME}.annotated.mp4", f"{NAME}.run.json"} | {PARTS}
+    shutil.copy(clip, video)
+    again(video, out, reference)
+
+
+@pytest.mark.parametrize("stage", ["analyse", "finish"])
+@pytest.mark.parametrize("gone", ["folder", "parts", "first part", "last part"])
+def test_a_folder_that_is_removed(gone: str, stage: str, clip: Path, reference: Path, tmp_path: Path) -> None:
+    """What was lost is analysed again; what comes after it is never taken for the beginning."""
+    out = tmp_path / "out"
+
+    def remove() -> None:
+        parts = sorted((out / PARTS).glob("part-*.parquet"))
+        if gone.endswith("part"):
+            parts[0 if gone == "first part" else -1].unlink()
+        else:
+            shutil.rmtree(out if gone == "folder" else out / PARTS)
+
+    with pytest.raises((InputError, OutputError)):
+        process(clip, out, once(stage, remove))
+    again(clip, out, reference)
+
+
+def mounts(folder: Path) -> bool:
+    """Whether file systems may be mounted here."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    if not sys.platform.startswith("linux") or shutil.which("mount") is None or os.geteuid() != 0:
+        return False
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], None] | None]:
+    """A disk of its own under `disk`, and what sets its options; None where that is not allowed."""
+    (disk := tmp_path / "disk").mkdir()
+    if not mounts(disk):
+        yield None
+        return
+    try:
+        yield lambda how: (subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True), None)[1]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("room_kb", [0, 8, 48, 80, 96])
+def test_a_disk_that_runs_full(
+    room_kb: int, overwrite: bool, clip: Path, reference: Path, tmp_path: Path, small_disk: Callable[[str], None] | None
+) -> None:
+    """A disk that is really full; where none may be mounted, writers that fail (test_process_faults) have to do."""
+    if small_disk is None:
+        return
+    out = tmp_path / "disk" / "out"
+    if overwrite:
+        shutil.copytree(reference, out)
+    else:
+        out.mkdir()
+    before = contents(out)
+    used_kb = sum(path.stat().st_blocks for path in out.iterdir()) // 2
+    small_disk(f"size={used_kb + room_kb + 4}k")
+    with pytest.raises(OutputError, match="No space left on device"):
+        process(clip, out, overwrite=overwrite)
+    assert not list(out.rglob("*.part"))
+    replaced = {name for name, content in before.items() if contents(out).get(name) != content}
+    assert not replaced or contents(out).keys() >= {f"{NAME}.parquet", f"{NAME}.tracks.parquet"}
+    small_disk("size=4m")
+    process(clip, out, overwrite=overwrite)
+    assert kill.differences(out, reference) == []
+    assert names(out) == ALL
+
+
+def test_a_disk_that_becomes_read_only(
+    clip: Path, reference: Path, tmp_path: Path, small_disk: Callable[[str], None] | None
+) -> None:
+    if small_disk is None:
+        return
+    out = tmp_path / "disk" / "out"
+    shutil.copytree(reference, out)
+    small_disk("ro")
+    try:
+        assert process(clip, out).state == "already done"
+        with pytest.raises(OutputError, match="Read-only file system"):
+            process(clip, out, overwrite=True)
+        with pytest.raises(OutputError, match="Read-only file system"):
+            process(clip, out / "below")
+    finally:
+        small_disk("rw")
+    assert contents(out) == contents(reference)
+
+
+@pytest.mark.parametrize("slow", ["decoder", "tracker", "progress"])
+def test_a_slow_stage(slow: str, clip: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **options: (time.sleep(0.01), function(*args, **options))[1]
+
+    if slow == "decoder":
+        frames = Reading.frames
+        monkeypatch.setattr(Reading, "frames", lambda *a: (f for f in frames(*a) if time.sleep(0.01) is None))
+    if slow == "tracker":
+        monkeypatch.setattr(FaceTracker, "update", slowly(FaceTracker.update))
+    process(clip, tmp_path, slowly(lambda _: None) if slow == "progress" else None)
+    assert kill.differences(tmp_path, reference) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (MemoryError("no more"), 1, "MemoryError: no more"),
+        (RuntimeError("two\nlines"), 1, "RuntimeError: two lines"),
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+    ids=str,
+)
+def test_the_command_says_it_in_one_line(
+    error: BaseException, code: int, words: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(batch, "Models", FastModels)
+    monkeypatch.setattr(FaceTracker, "update", fail)
+    assert cli.run(["process", str(clip), "-o", str(tmp_path)]) == code
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert words in err
