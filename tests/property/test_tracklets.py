@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linking_reference import link
 
-from vidfer.vision import tracklets
+from vidfer.vision import linkage, tracklets
 from vidfer.vision.linkage import NEVER, Pairs, join_closest_first, unit
 from vidfer.vision.tracklets import LinkOptions, Tracklet, link_tracklets
 
@@ -274,9 +274,10 @@ def slowly(total, seen, trusted, doubt, least, apart, less):
         groups[pair[0]] += groups.pop(pair[1])
 
 
+@pytest.mark.parametrize("sizes", [{}, {"_TILE": 5, "_AHEAD": 4, "_NEAR": 1, "_KEPT": 7, "_ROUNDED": 2, "_MANY": 3}])
 @given(seed=seeds, count=st.integers(1, 14), least=st.floats(-0.2, 0.9))
 @settings(max_examples=60, deadline=None)
-def test_the_clustering_is_that_of_its_definition(seed, count, least):
+def test_the_clustering_is_that_of_its_definition(sizes, seed, count, least):
     rng = np.random.default_rng(seed)
     total, seen = rng.standard_normal((count, 3)) + 0.5, rng.uniform(0.5, 9, count)
     trusted = seen * rng.uniform(0.3, 1, count)
@@ -284,14 +285,17 @@ def test_the_clustering_is_that_of_its_definition(seed, count, least):
     apart, less = apart | apart.T | np.eye(count, dtype=bool), np.maximum(less, less.T)
     special = np.where(apart, NEVER, less).astype(np.float32)
     one, two = np.nonzero(np.triu(special, 1))
-    label = join_closest_first(
-        total=total.astype(np.float32),
-        seen=seen,
-        trusted=trusted,
-        doubt=0.5,
-        least=least,
-        pairs=Pairs.of(count, [(one, two, special[one, two])]),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in sizes.items():
+            patch.setattr(linkage, name, value)
+        label = join_closest_first(
+            total=total.astype(np.float32),
+            seen=seen,
+            trusted=trusted,
+            doubt=0.5,
+            least=least,
+            pairs=Pairs.of(count, [(one, two, special[one, two])]),
+        )
     np.testing.assert_array_equal(label, slowly(total, seen, trusted, 0.5, least, apart, less))
 
 

@@ -14,6 +14,10 @@ I32 = npt.NDArray[np.int32]
 
 NEVER = np.float32(np.inf)
 _TILE = 1024  # rows of likenesses at a time, and columns
+_AHEAD = 32  # products with all others computed in one go: one by one each would read all vectors from memory
+_NEAR = 512  # vectors that are read fast, in a share of the processor's own memory
+_KEPT = 64  # products kept
+_ROUNDED = 100  # joins after which kept products are computed anew
 _CROWDED = 0.8  # share of living clusters below which the others are cleared away
 _MANY = 64  # remarks on a cluster, from which on it pays to have one for each other cluster only
 
@@ -93,6 +97,9 @@ class _Clusters:
         self._alive = np.ones(count, bool)
         self._best = np.full(count, -np.inf, np.float32)
         self._partner = np.full(count, -1, np.int32)
+        self._kept: list[int] = []  # places of the clusters whose products are in the rows of `_product`
+        self._joins: list[int] = []
+        self._product: F32 = np.zeros((0, count), np.float32)
 
     def lowest(self) -> I64:
         """For each item the lowest item of its cluster."""
@@ -156,9 +163,16 @@ class _Clusters:
         self._alive[drop] = False
         self._best[drop] = -np.inf
         both = [keep, drop]
+        products = [self._products(i, both) for i in both]
+        joins = max(self._joins[self._kept.index(i)] for i in both)
         self._seen[keep], self._trusted[keep] = self._seen[both].sum(), self._trusted[both].sum()
-        total = (self._vector[both] * self._length[both, None]).sum(axis=0, keepdims=True)
-        self._scale(slice(keep, keep + 1), total)
+        length = self._length[both]
+        self._scale(slice(keep, keep + 1), length[None] @ self._vector[both])
+        share = (length / max(self._length[keep], 1e-30)).astype(np.float32)
+        self._product[:, keep] = self._product[:, both] @ share
+        k = self._kept.index(keep)
+        self._product[k] = share[0] * products[0] + share[1] * products[1]
+        self._joins[k] = joins + 1
         row = self._row(keep)
         self._partner[self._partner == keep] = -1  # what they remember is about the smaller cluster
         better = np.flatnonzero(self._alive & (row >= self._best))
@@ -189,7 +203,7 @@ class _Clusters:
 
     def _row(self, i: int) -> F32:
         """Likeness of cluster i to all others, -inf where they must not be joined."""
-        row: F32 = self._vector @ self._vector[i]
+        row = self._products(i, [i]).copy()
         item, less = self._pairs_of(i)
         most = np.zeros(len(row) + 1, np.float32)  # the last one for items that take no part
         np.maximum.at(most, self._place[item], less)
@@ -197,6 +211,29 @@ class _Clusters:
         row[(row == NEVER) | ~self._alive] = -np.inf
         row[i] = -np.inf
         return row
+
+    def _products(self, i: int, wanted: list[int]) -> F32:
+        """Products of the vector of cluster i with all, up to rounding; those of the wanted ones are not thrown away.
+
+        The vector of two that join is a sum of theirs, and so are its products.
+        """
+        if i not in self._kept or self._joins[self._kept.index(i)] > _ROUNDED:
+            self._look_ahead(i, wanted)
+        product: F32 = self._product[self._kept.index(i)]
+        return product
+
+    def _look_ahead(self, i: int, wanted: list[int]) -> None:
+        """Compute the products of a cluster, and those of the ones that will come out on top soon."""
+        count = max(1, min(_AHEAD, len(self._best) // _NEAR))
+        soon = np.argpartition(-self._best, count - 1)[:count].tolist()
+        fresh = [i, *(j for j in soon if j not in self._kept and j != i)]
+        stay = [k for k, j in enumerate(self._kept) if j != i and self._alive[j]]
+        stay.sort(key=lambda k: (self._kept[k] not in wanted, -self._best[self._kept[k]]))
+        stay = stay[: _KEPT - len(fresh)]
+        product = self._vector[fresh] @ self._vector.T
+        self._product = np.concatenate((self._product[stay], product))
+        self._kept = [self._kept[k] for k in stay] + fresh
+        self._joins = [self._joins[k] for k in stay] + [0] * len(fresh)
 
     def _scale(self, which: slice, total: F64) -> None:
         sure = np.sqrt(self._trusted[which] / (self._seen[which] + self._doubt))
@@ -210,6 +247,9 @@ class _Clusters:
         self._place, self._partner = there[self._place], there[self._partner][alive]
         self._item, self._vector, self._length = self._item[alive], self._vector[alive], self._length[alive]
         self._seen, self._trusted, self._best = self._seen[alive], self._trusted[alive], self._best[alive]
+        stay = [k for k, j in enumerate(self._kept) if alive[j]]
+        self._kept, self._joins = [int(there[self._kept[k]]) for k in stay], [self._joins[k] for k in stay]
+        self._product = self._product[stay][:, alive]
         self._alive = np.ones(len(self._item), bool)
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vidfer.types import F32, F64, I64
 from vidfer.vision.linkage import NEVER, Pairs, join_closest_first, unit
+from vidfer.vision.pieces import PIECE, FoundPieces, Rows
 
-Rows = npt.NDArray[Any]
 Found = tuple[I64, I64, F32]  # pairs of pieces, and how much less likeness they need
 
 _SIZE_CHANGE = 1.6  # of a face within `follow_gap_s`
@@ -128,7 +126,7 @@ def link_tracklets(tracklets: Iterable[Tracklet], options: LinkOptions | None = 
     """
     options = options or LinkOptions()
     owner: list[int] = []
-    found = _Found()
+    found = FoundPieces()
     for number, tracklet in enumerate(tracklets):
         starts = [0, *_changes(tracklet, options).tolist()] if len(tracklet) else []
         for span in pairwise([*starts, len(tracklet)]):
@@ -143,56 +141,6 @@ def link_tracklets(tracklets: Iterable[Tracklet], options: LinkOptions | None = 
     track = np.empty(len(order), np.int64)
     start[order], track[order] = pieces["start"], _join(pieces, total, allowed, options)
     return Links(tracklet=np.array(owner), start=start, track=track)
-
-
-# Rows of a tracklet from `start` on; in order of (first frame, rest of the first box) once they are sorted.
-_PIECE = np.dtype(
-    [
-        *((name, "i8") for name in ("start", "first", "last", "shot")),
-        *((name, "f8") for name in ("begin_s", "end_s", "seen", "trusted")),
-        *((name, "f4", 4) for name in ("first_box", "last_box")),
-    ]
-)
-
-
-class _Found:
-    """Collects pieces in blocks: many small arrays would take twice the memory, and leave holes in it."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._pieces: list[Rows] = []
-        self._sums: list[list[F32]] = [[], [], []]
-
-    def add(self, piece: Rows, sums: tuple[F64, F64, F64]) -> None:
-        """Take a piece of `_PIECE`, and its sums."""
-        place = self._count % _BLOCK
-        if place == 0:
-            self._pieces.append(np.empty(_BLOCK, _PIECE))
-            for blocks, vector in zip(self._sums, sums, strict=True):
-                blocks.append(np.empty((_BLOCK, *vector.shape), np.float32))
-        self._pieces[-1][place] = piece
-        for blocks, vector in zip(self._sums, sums, strict=True):
-            blocks[-1][place] = vector
-        self._count += 1
-
-    def sorted(self) -> tuple[Rows, I64, list[F32]]:
-        """The pieces in order, where each of them comes from, and their sums; forgets them."""
-        pieces = np.concatenate(self._pieces)[: self._count]
-        self._pieces.clear()
-        box = pieces["first_box"]
-        order = np.lexsort((box[:, 3], box[:, 1], box[:, 2], box[:, 0], pieces["first"]))
-        return pieces[order], order, [_in_order(blocks, order) for blocks in self._sums]
-
-
-def _in_order(blocks: list[F32], order: I64) -> F32:
-    """[P,D]; empties the list, which holds as much again."""
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    rows = np.empty((len(order), *blocks[0].shape[1:]), np.float32)
-    for begin in range(0, len(order), _BLOCK):
-        places = rank[begin : begin + _BLOCK]
-        rows[places] = blocks.pop(0)[: len(places)]
-    return rows
 
 
 def _changes(tracklet: Tracklet, options: LinkOptions) -> I64:
@@ -227,7 +175,7 @@ def _piece(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> Ro
     begin_s, end_s = float(time_s[0]), float(time_s[-1])
     seen = min(float(end - start), 1 + 10 * (end_s - begin_s))
     confidence = float(tracklet.confidence[start:end].mean(dtype=np.float64))
-    piece = np.zeros((), _PIECE)
+    piece = np.zeros((), PIECE)
     piece["start"], piece["shot"] = start, tracklet.shot
     piece["first"], piece["last"] = tracklet.frame[start], tracklet.frame[end - 1]
     piece["begin_s"], piece["end_s"] = begin_s, end_s
