@@ -30,13 +30,14 @@ _log = logging.getLogger(__name__)
 _FALLBACK_RATE = Fraction(25)
 _MOVIE_TICKS = 1000
 _LATEST_START_S = 10
-# Measured on annotated 720p and 360p (CPU ms a frame, MB for 100 frames, PSNR of luma in dB):
-#   superfast, CRF 22                              6.7, 1.33, 45.0   1.82, 0.57, 42.3
-#   superfast, no B frames, no CABAC, CRF 23       4.4, 1.42, 46.3   1.18, 0.59, 43.7
-#   ultrafast with subme 1 and deblocking, CRF 24  3.6, 1.47, 45.5   1.07, 0.60, 42.6
-#   ultrafast with deblocking, CRF 24              3.0, 1.85, 44.8   0.89, 0.79, 41.6
-#   ultrafast, CRF 24: visible blocks              2.7, 1.90, 43.6   0.81, 0.81, 41.0
-_ENCODER = {"preset": "ultrafast", "crf": "24", "x264-params": "deblock=0,0"}
+# Measured on annotated 1080p, 720p and 360p (CPU ms a frame, MB for 48, 90 and 90 frames, PSNR of luma in dB):
+# ultrafast with deblocking, without which blocks show
+#   CRF 24                                 7.8, 2.00, 45.6   3.2, 1.74, 44.6   0.95, 0.78, 41.2
+#   quantiser 23                           6.0, 1.97, 45.4   2.6, 1.87, 45.1   0.83, 0.89, 42.1
+#   quantiser 24                           5.6, 1.75, 44.6   2.6, 1.68, 44.3   0.82, 0.79, 41.2
+#   quantiser 24, subme 1                  7.5, 1.43, 45.0   3.3, 1.41, 44.7   1.00, 0.62, 41.7
+# A fixed quantiser saves x264 to guess beforehand what each frame will cost.
+_ENCODER = {"preset": "ultrafast", "qp": "23", "x264-params": "deblock=0,0"}
 _MOST_THREADS = 4  # each holds some frames
 
 
@@ -52,7 +53,7 @@ class VideoWriter:
         width: Of the pictures, px, even.
         height: Of the pictures, px, even.
         time_base: The tick of the stamps in seconds, as in the source.
-        frame_rate: The source's average, for rate control; None where it is unknown.
+        frame_rate: The source's average; None where it is unknown.
         audio_from: The file whose sound is carried over.
         colours: What the numbers of the pictures mean.
 
