@@ -17,6 +17,7 @@ import numpy.typing as npt
 EMOTIONS = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 
 U8 = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]  # RGB, or YUV once it is painted
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from vidfer.media.file import VideoFile
 from vidfer.media.picture import VideoPicture
 from vidfer.media.planes import YuvPicture
-from vidfer.output.canvas import RgbCanvas, YuvCanvas, painted
-from vidfer.output.overlay import Overlay, OverlayFace
+from vidfer.output.canvas import Canvas, painted
+from vidfer.output.overlay import Overlay, OverlayFace, draw
+from vidfer.output.sprites import Sprite
 from vidfer.types import DETECTED, PREDICTED, ColourSpace
 
 SPACES = [
@@ -31,15 +32,31 @@ def planes(width: int, height: int, seed: int = 0) -> tuple[np.ndarray, ...]:
     return tuple(random.integers(0, 256, shape, np.uint8) for shape in shapes)
 
 
-@given(st.tuples(*[st.floats(-20, 80)] * 4), st.integers(0, 99))
-def test_a_part_that_is_not_drawn_on_stays_to_the_bit(box: tuple[float, ...], seed: int) -> None:
+@given(st.integers(-40, 80), st.integers(-40, 60), st.floats(0.4, 6), st.integers(0, 99))
+def test_only_what_is_drawn_on_changes_even_across_the_border(x: int, y: int, size: float, seed: int) -> None:
     before = planes(64, 48, seed)
     after = tuple(plane.copy() for plane in before)
-    for image, x, y in YuvCanvas(after).part(*box):
-        assert x % 2 == y % 2 == 0
-        assert image.shape[2] == 3
-        assert (image[..., 0] == before[0][y : y + image.shape[0], x : x + image.shape[1]]).all()
-    assert all((a == b).all() for a, b in zip(before, after, strict=True))
+    canvas, reach = Canvas(after), 2 * size + 8
+    canvas.paste(Sprite.of([((90, 120, 130), np.ones((7, 9), np.float32))]).stamp(2), x, y)
+    canvas.circle(x, y, size, (90, 120, 130))
+    canvas.dots(np.array([(x, y)], np.float32), size, np.array([(90, 120, 130)], np.int32))
+    canvas.lines([np.array([(x, y), (x + 5.5, y)])], (90, 120, 130), 3, closed=False)
+    for step, old, new in zip((1, 2, 2), before, after, strict=True):
+        rows, columns = np.nonzero(old != new)
+        assert (rows * step >= y - reach).all()
+        assert (rows * step <= y + reach + 9).all()
+        assert (columns * step >= x - reach).all()
+        assert (columns * step <= x + reach + 9).all()
+
+
+def test_what_is_put_is_there_at_the_size_of_each_plane() -> None:
+    drawn = planes(64, 48)
+    canvas = Canvas(drawn)
+    canvas.put(np.full((6, 10, 3), (1, 2, 3), np.uint8), 4, 8)
+    canvas.fill(20, 10, 30, 16, (4, 5, 6))
+    for number, (step, plane) in enumerate(zip((1, 2, 2), drawn, strict=True), start=1):
+        assert (plane[8 // step : 14 // step, 4 // step : 14 // step] == number).all()
+        assert (plane[10 // step : 16 // step, 20 // step : 30 // step] == number + 3).all()
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
@@ -63,13 +80,14 @@ def faces() -> list[OverlayFace]:
 def test_drawing_on_planes_looks_like_drawing_on_rgb(space: ColourSpace) -> None:
     image = cv2.resize(np.random.default_rng(0).integers(40, 200, (9, 16, 3), np.uint8), (320, 240))
     yuv, before = YuvPicture.of_rgb(image, space), YuvPicture.of_rgb(image, space)
-    Overlay(320, 240, space).draw(YuvCanvas(yuv.writable()), faces())
-    Overlay(320, 240).draw(RgbCanvas(image), faces())
+    Overlay(320, 240, space).draw(Canvas(yuv.writable()), faces())
+    image = draw(image, faces())
     assert 2000 < (yuv.planes()[0] != before.planes()[0]).sum() < 20000
-    # Luma has all the detail; chroma is averaged over 2x2 by both.
-    for got, wanted in zip(yuv.planes(), YuvPicture.of_rgb(image, space).planes(), strict=True):
-        assert np.abs(got.astype(int) - wanted).mean() < 0.6
-        assert (np.abs(got.astype(int) - wanted) > 12).mean() < 0.005
+    # Luma has all the detail; a line is at least one pixel of chroma wide.
+    limits = ((0.1, 0.001), (1.0, 0.03), (1.0, 0.03))
+    for got, wanted, (mean, far) in zip(yuv.planes(), YuvPicture.of_rgb(image, space).planes(), limits, strict=True):
+        assert np.abs(got.astype(int) - wanted).mean() < mean
+        assert (np.abs(got.astype(int) - wanted) > 12).mean() < far
 
 
 # --- sources

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidfer.output.canvas import RgbCanvas
+from vidfer.output.canvas import Canvas
 from vidfer.output.labels import OverlayFace
 from vidfer.output.lanes import Lanes
 from vidfer.output.panel import WINDOW_S, Panel
@@ -90,7 +90,7 @@ def test_any_panel_can_be_drawn(size: tuple[int, int], lanes: int, duration_s: f
     assert width >= size[0]
     assert height >= size[1]
     assert (width, height) != size
-    image = np.zeros((height, width, 3), np.uint8)
-    panel.draw(RgbCanvas(image), time_s)
-    assert not image[: size[1], : size[0]].any()
+    image = np.zeros((3, height, width), np.uint8)
+    panel.draw(Canvas(list(image)), time_s)
+    assert not image[:, : size[1], : size[0]].any()
     assert image.any()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidfer.output.canvas import RgbCanvas
+from vidfer.output.canvas import Canvas
 from vidfer.output.labels import Measures, panel_sizes
 from vidfer.output.layout import Layout, Place
 from vidfer.output.overlay import COLOURS, Overlay, OverlayFace, draw
@@ -84,8 +84,7 @@ def placed(faces: list[OverlayFace], width: int, height: int, layout: Layout | N
 def test_any_crowd_can_be_drawn_with_labels_inside_the_picture(size: tuple[int, int], count: int, seed: int) -> None:
     width, height = size
     faces = crowd(width, height, count, seed)
-    image = grey(width, height)
-    Overlay(width, height).draw(RgbCanvas(image), faces)
+    image = draw(grey(width, height), faces)
     assert (image != 90).any() or all(one.status == PREDICTED for one in faces)
     labels = placed(faces, width, height)
     assert (labels[:, :2] >= 0).all()
@@ -215,7 +214,7 @@ def test_disc_shows_valence_to_the_right_and_arousal_up(valence: float, arousal:
 
 def test_speed() -> None:
     faces = [face(1, (300, 170, 480, 390), points=68), face(2, (800, 80, 980, 320), "contempt", points=68)]
-    overlay, canvas = Overlay(1280, 720), RgbCanvas(grey(1280, 720))
+    overlay, canvas = Overlay(1280, 720), Canvas(list(np.full((3, 720, 1280), 90, np.uint8)))
     times = []
     for _ in range(30):
         start = time.process_time()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
-from vidfer.output.canvas import Canvas, Colour, painted
+from vidfer.output.canvas import Canvas, painted
 from vidfer.output.layout import Place
-from vidfer.output.sprites import Sprite, placed, ring_mask, rounded_mask, text_mask
-from vidfer.types import EMOTIONS, F32, U8, ColourSpace
+from vidfer.output.sprites import Sprite, Stamp, placed, ring_mask, rounded_mask, text_mask
+from vidfer.types import EMOTIONS, F32, Colour, ColourSpace
 
 # Told apart on skin, on dark and on bright; also by most people who see colours differently, together with the text.
 COLOURS: dict[str, Colour] = {
@@ -30,7 +30,6 @@ _INK: Colour = (20, 22, 26)
 WHITE: Colour = (245, 247, 250)
 _GREY: Colour = (178, 186, 196)
 _PANEL_OPACITY = 0.74
-SHIFT = 4  # OpenCV draws at 1/16 px, so that things glide instead of jumping
 _SHORT = {name: name[:3] for name in EMOTIONS}
 
 
@@ -63,7 +62,7 @@ class OverlayFace:
     @property
     def colour(self) -> Colour:
         """Colour of its emotion."""
-        return COLOURS[self.label] if self.label is not None else _NO_EMOTION
+        return _colour(self.label)
 
     @property
     def confidence(self) -> float | None:
@@ -71,6 +70,10 @@ class OverlayFace:
         if self.label is None or self.probabilities is None:
             return None
         return float(self.probabilities[EMOTIONS.index(self.label)])
+
+
+def _colour(label: str | None) -> Colour:
+    return COLOURS[label] if label is not None else _NO_EMOTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +111,17 @@ class Measures:
         return self.text + 2 * self.pad + self.bar + max(1, self.pad // 3)
 
 
-def _texts(face: OverlayFace, size: int) -> tuple[str, str, bool, bool]:
-    """What a panel of a size (0 is the largest) shows: label, widest percentage, bar, disc."""
-    if face.label is None:
-        return "", "", False, False
-    label = (face.label, _SHORT[face.label], _SHORT[face.label], "")[size]
-    percent = "88%" if size < 2 and face.confidence is not None else ""
-    disc = size < 2 and face.valence is not None and face.arousal is not None
-    return label, percent, face.confidence is not None, disc
-
-
-def panel_sizes(face: OverlayFace, m: Measures) -> list[tuple[int, int]]:
+def panel_sizes(face: OverlayFace, m: Measures) -> tuple[tuple[int, int], ...]:
     """(width, height) in px of the labels that a face may have, the best first."""
-    sizes = range(4) if face.label is not None else range(1)
-    panels = [_panel(str(face.face_id), *_texts(face, size), face.colour, m) for size in sizes]
-    return [(panel.sprite.width, panel.sprite.height) for panel in panels]
+    sure, affect = face.probabilities is not None, face.valence is not None and face.arousal is not None
+    return _sizes(str(face.face_id), face.label, sure, affect, m)
+
+
+@lru_cache(maxsize=256)
+def _sizes(face_id: str, label: str | None, sure: bool, affect: bool, m: Measures) -> tuple[tuple[int, int], ...]:
+    sizes = range(4) if label is not None else range(1)
+    sprites = [_panel(face_id, label, size, sure, affect, m).sprite for size in sizes]
+    return tuple((sprite.width, sprite.height) for sprite in sprites)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,13 @@ class _Panel:
 
 
 @lru_cache(maxsize=256)
-def _panel(face_id: str, label: str, percent: str, bar: bool, disc: bool, colour: Colour, m: Measures) -> _Panel:
+def _panel(face_id: str, emotion: str | None, size: int, sure: bool, affect: bool, m: Measures) -> _Panel:
+    label, percent, bar, disc = "", "", False, False
+    if emotion is not None:
+        label = (emotion, _SHORT[emotion], _SHORT[emotion], "")[size]
+        percent = "88%" if size < 2 and sure else ""  # the widest
+        bar, disc = sure, size < 2 and affect
+    colour = _colour(emotion)
     height = m.panel_height if bar or disc else m.text + 2 * m.pad
     number = text_mask(face_id, m.text)
     name = text_mask(label, m.text) if label else np.zeros((1, 0), np.float32)
@@ -194,38 +199,39 @@ def text_sprite(text: str, colour: Colour, m: Measures) -> Sprite:
     return Sprite.of([(m.paint(colour), text_mask(text, m.text))])
 
 
+@lru_cache(maxsize=256)
+def _stamp(face_id: str, label: str | None, size: int, percent: int | None, affect: bool, m: Measures) -> Stamp:
+    """A panel with its bar and its percentage: these change so slowly that most frames find it here."""
+    panel = _panel(face_id, label, size, percent is not None, affect, m)
+    sprite = panel.sprite
+    if percent is not None:
+        x, y, width = panel.bar
+        colour = _colour(label) if size < 3 else _INK  # the smallest label is all chip
+        sprite = sprite.with_another(_bar(width, round(width * percent / 100), colour, m), x, y)
+    if percent is not None and size < 2:
+        text = text_sprite(f"{percent}%", _GREY, m)
+        sprite = sprite.with_another(text, panel.percent_right - text.width, m.pad)
+    return sprite.stamp(1 if m.colours is None else 2)
+
+
 def draw_label(canvas: Canvas, face: OverlayFace, place: Place, m: Measures) -> None:
     """Draw a label at its place."""
-    width, height = panel_sizes(face, m)[place.size]
-    for image, x, y in canvas.part(place.x, place.y, place.x + width, place.y + height):
-        _draw_label(image, face, place.size, place.x - x, place.y - y, m)
+    confidence, valence, arousal = face.confidence, face.valence, face.arousal
+    # "100%" would be wider than all others, and the network is never that sure.
+    percent = None if confidence is None else min(99, round(confidence * 100))
+    affect = valence is not None and arousal is not None
+    canvas.paste(_stamp(str(face.face_id), face.label, place.size, percent, affect, m), place.x, place.y)
+    if face.label is not None and place.size < 2 and valence is not None and arousal is not None:
+        panel = _panel(str(face.face_id), face.label, place.size, percent is not None, affect, m)
+        _dot(canvas, valence, arousal, face.colour, place.x + panel.disc_x, place.y, panel.sprite.height, m)
 
 
-def _draw_label(image: U8, face: OverlayFace, size: int, left: int, top: int, m: Measures) -> None:
-    label, percent, bar, disc = _texts(face, size)
-    panel = _panel(str(face.face_id), label, percent, bar, disc, face.colour, m)
-    panel.sprite.paste(image, left, top)
-    confidence = face.confidence
-    if confidence is not None:
-        x, y, width = panel.bar
-        colour = face.colour if label else _INK
-        _bar(width, round(width * confidence), colour, m).paste(image, left + x, top + y)
-        if percent:
-            # "100%" would be wider than all others, and the network is never that sure.
-            text = text_sprite(f"{min(99, round(confidence * 100))}%", _GREY, m)
-            text.paste(image, left + panel.percent_right - text.width, top + m.pad)
-    if disc and face.valence is not None and face.arousal is not None:
-        _dot(image, face.valence, face.arousal, face.colour, left + panel.disc_x, top, panel.sprite.height, m)
-
-
-def _dot(image: U8, valence: float, arousal: float, colour: Colour, x: int, y: int, size: int, m: Measures) -> None:
+def _dot(
+    canvas: Canvas, valence: float, arousal: float, colour: Colour, x: int, y: int, size: int, m: Measures
+) -> None:
     """The point of valence (to the right) and arousal (up) in the disc; kept inside it."""
-    one = 1 << SHIFT
-    radius = _disc_radius(size, m)
-    length = max(1.0, float(np.hypot(valence, arousal)))
-    middle = (size - 1) / 2
-    centre = (x + middle + valence / length * radius, y + middle - arousal / length * radius)
-    cx, cy = (round(value * one) for value in centre)
+    reach = _disc_radius(size, m) / max(1.0, math.hypot(valence, arousal))
+    x_px, y_px = x + size / 2 + valence * reach, y + size / 2 - arousal * reach
     dot = max(1.3, m.text * 0.24)
-    cv2.circle(image, (cx, cy), round((dot + max(0.7, m.line * 0.5)) * one), m.paint(PANEL), -1, cv2.LINE_AA, SHIFT)
-    cv2.circle(image, (cx, cy), round(dot * one), m.paint(colour), -1, cv2.LINE_AA, SHIFT)
+    canvas.circle(x_px, y_px, dot + max(0.7, m.line * 0.5), m.paint(PANEL))
+    canvas.circle(x_px, y_px, dot, m.paint(colour))

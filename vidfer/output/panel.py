@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidfer.output.canvas import Canvas, Colour
-from vidfer.output.labels import COLOURS, SHIFT, WHITE, Measures, OverlayFace, text_sprite
+from vidfer.output.canvas import SHIFT, Canvas
+from vidfer.output.labels import COLOURS, WHITE, Measures, OverlayFace, text_sprite
 from vidfer.output.lanes import Curve, Lanes
 from vidfer.output.sprites import Sprite, ring_mask, rounded_mask, text_mask
-from vidfer.types import EMOTIONS, F32, U8, ColourSpace
+from vidfer.types import EMOTIONS, F32, U8, Colour, ColourSpace
 
 WINDOW_S = 20.0  # as much as is shown at once
 _SHORTEST_S = 1.0
@@ -105,15 +105,13 @@ class Panel:
         start_s = max(0.0, time_s - self._window_s / 2)
         if self._duration_s is not None:
             start_s = min(start_s, max(0.0, self._duration_s - self._window_s))
-        x, y = self._at
-        for image, _, _ in canvas.part(x, y, x + self._size[0], y + self._size[1]):
-            image[:] = self._ground
-            for number, box in enumerate(self._boxes):
-                curves = self._lanes.curves(number, start_s, start_s + self._window_s)
-                self._draw_lane(image, box, curves, start_s, time_s)
-            self._draw_time(image, start_s, time_s)
-        for image, _, _ in canvas.part(*self._margin):
-            image[:] = self._m.paint(_GROUND)
+        image = self._ground.copy()
+        for number, box in enumerate(self._boxes):
+            curves = self._lanes.curves(number, start_s, start_s + self._window_s)
+            self._draw_lane(image, box, curves, start_s, time_s)
+        self._draw_time(image, start_s, time_s)
+        canvas.put(image, *self._at)
+        canvas.fill(*self._margin, self._m.paint(_GROUND))
 
     # --- where things are
 

@@ -12,13 +12,14 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from vidfer.output.canvas import Colour
-from vidfer.types import F32, U8
+from vidfer.types import F32, U8, Colour
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAPITAL_PX = 21  # height of a capital letter of that font at scale 1
 _LINE = 0.14  # thickness of a line / height of a capital letter
 _FINE = 8  # supersampling
+
+Stamp = list[tuple[U8, U8]]  # of each plane of a picture what `blend` takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,38 @@ class Sprite:
 
     def paste(self, image: U8, x: int, y: int) -> None:
         """Blend it into a picture with its top left corner at (x, y); what lies outside is cut off."""
-        left, top = max(x, 0), max(y, 0)
-        right, bottom = min(x + self.width, image.shape[1]), min(y + self.height, image.shape[0])
-        if right <= left or bottom <= top:
-            return
-        part = np.s_[top - y : bottom - y, left - x : right - x]
-        region = image[top:bottom, left:right]
-        blended = cv2.add(cv2.multiply(region, self.keep[part], scale=1 / 255), self.colour[part])
-        region[:] = blended
+        blend(image, self.colour, self.keep, x, y)
+
+    def with_another(self, other: Sprite, x: int, y: int) -> Sprite:
+        """With another one on top."""
+        colour, keep = self.colour.copy(), self.keep.copy()
+        other.paste(colour, x, y)
+        blend(keep, np.zeros_like(other.keep), other.keep, x, y)
+        return Sprite(colour, keep)
+
+    def stamp(self, chroma_step: int) -> Stamp:
+        """Its planes, the last two made smaller by a whole number."""
+        wide, high = (-(-side // chroma_step) for side in (self.width, self.height))
+        right, below = wide * chroma_step - self.width, high * chroma_step - self.height
+        stamp: Stamp = []
+        for colour, keep in zip(cv2.split(self.colour), cv2.split(self.keep), strict=True):
+            if stamp and chroma_step > 1:
+                colour = cv2.copyMakeBorder(colour, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0,))
+                keep = cv2.copyMakeBorder(keep, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(255,))
+                colour, keep = (cv2.resize(one, (wide, high), interpolation=cv2.INTER_AREA) for one in (colour, keep))
+            stamp.append((colour.astype(np.uint8), keep.astype(np.uint8)))
+        return stamp
+
+
+def blend(image: U8, colour: U8, keep: U8, x: int, y: int) -> None:
+    """Keep so much of 255 of a picture and add a colour, with the top left corner at (x, y)."""
+    left, top = max(x, 0), max(y, 0)
+    right, bottom = min(x + colour.shape[1], image.shape[1]), min(y + colour.shape[0], image.shape[0])
+    if right <= left or bottom <= top:
+        return
+    part = np.s_[top - y : bottom - y, left - x : right - x]
+    region = image[top:bottom, left:right]
+    cv2.add(cv2.multiply(region, keep[part], scale=1 / 255), colour[part], dst=region)
 
 
 def _shrunk(mask: U8, width: int, height: int) -> F32:

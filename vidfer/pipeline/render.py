@@ -18,7 +18,7 @@ from vidfer.media.file import SourceInfo, VideoFile
 from vidfer.media.inputs import sha256_of
 from vidfer.media.picture import VideoPicture
 from vidfer.media.planes import YuvPicture
-from vidfer.output.canvas import YuvCanvas
+from vidfer.output.canvas import Canvas
 from vidfer.output.mosaic import hide_all, hide_faces
 from vidfer.output.overlay import Overlay
 from vidfer.output.panel import WINDOW_S, Panel
@@ -121,17 +121,20 @@ class _Artist:
         self._timeline, self._panel, self._blur = timeline, panel, blur
         self._overlay = Overlay(info.width, info.height, file.colours) if labels else None
         self.size = (info.width, info.height) if panel is None else panel.canvas
+        self._copy = YuvPicture.blank(info.width, info.height, file.colours)
 
     def draw(self, picture: YuvPicture, frame: Frame) -> YuvPicture:
-        """The picture with everything drawn; the same one as long as it has room."""
+        """The picture with everything drawn, usable until the next call; the same one where nothing is drawn on it."""
         boxes = self._timeline.hidden() if self._blur else []
+        faces = self._timeline.shown() if self._overlay is not None else []
+        if boxes is None or boxes or faces:
+            picture = picture.copy_to(self._copy)
         if boxes is None:
             hide_all(picture.writable())
         elif boxes:
             hide_faces(picture.writable(), boxes)
-        faces = self._timeline.shown()
         if faces and self._overlay is not None:
-            self._overlay.draw(YuvCanvas(picture.writable()), faces)
+            self._overlay.draw(Canvas(picture.writable()), faces)
         return picture if self._panel is None else _beside(picture, frame, self._panel)
 
 
@@ -140,7 +143,7 @@ def _beside(picture: YuvPicture, frame: Frame, panel: Panel) -> YuvPicture:
     wide = YuvPicture.blank(*panel.canvas, picture.colours)
     for target, plane in zip(wide.planes(), picture.planes(), strict=True):
         target[: plane.shape[0], : plane.shape[1]] = plane
-    panel.draw(YuvCanvas(wide.planes()), frame.time_s or 0.0)
+    panel.draw(Canvas(wide.planes()), frame.time_s or 0.0)
     return wide
 
 
