@@ -107,7 +107,7 @@ class Layout:
         margin = self._gap // 2
         limit = max(self._width - margin - width, 0)
         x, y = min(max(round(x0), min(margin, limit)), limit), round(y0) - self._gap - height
-        if y < margin:
+        if not margin <= y <= self._height - margin - height:
             return None
         for left, top, right, bottom in faces + taken.tolist():
             if left < x + width and right > x and top < y + height and bottom > y:
