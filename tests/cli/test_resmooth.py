@@ -178,3 +178,26 @@ def test_interrupted_it_changes_nothing(folder, monkeypatch, error):
     monkeypatch.setattr(resmooth, "_replaced", stop)
     assert run(["smooth", str(folder / "two_faces.parquet"), "--smooth", "off"]) != 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+class Killed(BaseException):
+    """Nothing is done any more."""
+
+
+@pytest.mark.parametrize("where", ["_copy_tracks", "_copy_report"])
+def test_killed_between_two_files_the_next_run_puts_all_right(folder, processed, monkeypatch, where):
+    def stop(*_):
+        raise Killed
+
+    video = folder / "two_faces.annotated.mp4"
+    video.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(resmooth, where, stop)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # as if killed before that, too
+        with pytest.raises(Killed):
+            resmooth.smooth_table(folder / "two_faces.parquet", "strong")
+    assert read_footer(folder / "two_faces.parquet")["smoothing"]["preset"] == "strong"
+    assert video.exists()
+    resmooth.smooth_table(folder / "two_faces.parquet", "strong")
+    assert_same(folder, processed["strong"])
+    assert len(list(folder.iterdir())) == 3, "the video shows the former smoothing"

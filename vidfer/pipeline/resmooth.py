@@ -79,16 +79,16 @@ def smooth_table(path: Path, smooth: str, output_dir: Path | None = None) -> Smo
         for taken in (there.table, there.tracks, there.report):
             if taken.exists():
                 raise UsageError(f"{taken} is there already: remove it or choose another folder with -o")
-    stale = here.video if there is here and here.video.exists() and before["smoothing"] != about["smoothing"] else None
+    stale = here.video if there is here and here.video.exists() and _shows_another(here, about) else None
     written = [there.table]
     with _folder(there) as folder:
         _smooth(path, there.table, about, smoothing, landmarks, folder)
-    if here.tracks.exists():
-        written.append(there.tracks)
-        _copy_tracks(here.tracks, there.tracks, about)
     if stale is not None:
         with writing(stale):
             stale.unlink()
+    if here.tracks.exists():
+        written.append(there.tracks)
+        _copy_tracks(here.tracks, there.tracks, about)
     if here.report.exists():
         written.append(there.report)
         _copy_report(here, there, about)
@@ -112,6 +112,14 @@ def _checked(path: Path) -> tuple[dict[str, Any], int | None]:
     if landmarks not in (None, 68, 478) or not schema.equals(observation_schema(landmarks)):
         raise InputError(f"{path} does not have the columns of `vidfer schema`: process the video again")
     return about, landmarks
+
+
+def _shows_another(here: Outputs, about: dict[str, Any]) -> bool:
+    """Whether the video was made with another smoothing; a run that was killed may have got as far as the table."""
+    found = [read_footer(path) for path in (here.table, here.tracks) if path.exists()]
+    if here.report.exists():
+        found.append(json.loads(here.report.read_text(encoding="utf-8")))
+    return any(one["smoothing"] != about["smoothing"] for one in found)
 
 
 def _described(before: dict[str, Any], smooth: str, smoothing: Smoothing) -> dict[str, Any]:
