@@ -7,13 +7,17 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from faulty import ALL, NAME, FastModels, contents, in_time, names, write_clip
+from faulty import ALL, NAME, DetectorSession, FastModels, contents, in_time, names, write_clip
 
 from vidfer.cli import app as cli
+from vidfer.media.synthetic import write_video
 from vidfer.pipeline import batch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="names and pipes of POSIX")
@@ -173,3 +177,20 @@ def test_debug_before_the_command(
     assert "Traceback" not in capfd.readouterr().err
     assert cli.run(["--debug", "process", str(clip), "-o", str(tmp_path)]) == 1
     assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("width", "height", "codec"), [(1, 1, "ffv1"), (2, 2, "libx264"), (3, 1, "ffv1")])
+def test_very_small_pictures(
+    width: int, height: int, codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DetectorSession, "run", lambda *_: {"box": np.zeros((1, 0, 4)), "score": np.zeros((1, 0))})
+    images = [np.full((height, width, 3), 40 * at, np.uint8) for at in range(4)]
+    write_video(
+        tmp_path / f"{NAME}.mkv",
+        ((image, at) for at, image in enumerate(images)),
+        time_base=Fraction(1, 25),
+        codec=codec,
+    )
+    assert run(tmp_path / f"{NAME}.mkv", "-o", tmp_path / "out", "--quiet") == 0
+    assert names(tmp_path / "out") == ALL
+    assert pq.read_metadata(tmp_path / "out" / f"{NAME}.parquet").num_rows == len(images)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from faulty import ALL, FRAMES, NAME, PARTS, FastModels, contents, in_time, names, write_clip
 
 from vidfer.cli import app as cli
+from vidfer.cli import progress as cli_progress
 from vidfer.errors import InputError, OutputError, one_line
 from vidfer.media.reading import Reading
 from vidfer.pipeline import batch, resume
@@ -234,3 +236,16 @@ def test_the_command_says_it_in_one_line(
     assert out == ""
     assert err.count("\n") == 1
     assert words in err
+
+
+def test_nobody_reads_the_progress(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with suppress(BrokenPipeError), os.fdopen(write, "w") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+        monkeypatch.setattr(cli_progress, "_SPARSE_S", 0.0)
+        monkeypatch.setattr(batch, "Models", FastModels)
+        assert cli.run(["process", str(clip), "-o", str(tmp_path)]) == 0
+    assert names(tmp_path) == ALL

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ def is_live(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 
+def _write(stream: TextIO, text: str) -> None:
+    """Show something at once; a reader that went away (`2>&1 | head`) is no reason to stop the work."""
+    with suppress(OSError):
+        stream.write(text)
+        stream.flush()
+
+
 class ProgressLine:
     """Writes the progress of one source after another to a stream.
 
@@ -73,17 +80,15 @@ class ProgressLine:
         text = f"{source}: {describe(progress)}"
         if self._live:
             width = shutil.get_terminal_size().columns - 1
-            self._stream.write(f"\r{text[:width]}\x1b[K")
+            _write(self._stream, f"\r{text[:width]}\x1b[K")
             self._shown = True
         else:
-            self._stream.write(text + "\n")
-        self._stream.flush()
+            _write(self._stream, text + "\n")
 
     def clear(self) -> None:
         """Take the live line away, so that something else can be written."""
         if self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            _write(self._stream, "\r\x1b[K")
             self._shown = False
 
 
@@ -98,8 +103,7 @@ class LogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
         self._line.clear()
-        self._stream.write(f"vidfer: {record.levelname.lower()}: {self.format(record)}\n")
-        self._stream.flush()
+        _write(self._stream, f"vidfer: {record.levelname.lower()}: {self.format(record)}\n")
 
 
 @contextmanager
