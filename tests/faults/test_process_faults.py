@@ -144,7 +144,8 @@ def test_a_fault_in_any_stage(
         with pytest.raises((type(error), OutputError)) as caught:
             process(clip, tmp_path, overwrite=overwrite)
     kept = any("the same command goes on" in note for note in getattr(caught.value, "__notes__", []))
-    assert kept or fault in {"decode first", "part 0"}
+    # An error drops what waits between the threads: early in a run, on a busy machine, that may be all there is.
+    assert kept or fault in ANALYSIS
     check_what_is_left(tmp_path, before, kept=kept)
     if fault in BEFORE_REPLACING:
         assert contents(tmp_path) == before
