@@ -39,7 +39,7 @@ def test_only_what_is_drawn_on_changes_even_across_the_border(x: int, y: int, si
     canvas, reach = Canvas(after), 2 * size + 8
     canvas.paste(Sprite.of([((90, 120, 130), np.ones((7, 9), np.float32))]).stamp(2), x, y)
     canvas.circle(x, y, size, (90, 120, 130))
-    canvas.dots(np.array([(x, y)], np.float32), size, np.array([(90, 120, 130)], np.int32))
+    canvas.dots([(np.array([(x, y)], np.float32), size, (90, 120, 130))])
     canvas.lines([np.array([(x, y), (x + 5.5, y)])], (90, 120, 130), 3, closed=False)
     for step, old, new in zip((1, 2, 2), before, after, strict=True):
         rows, columns = np.nonzero(old != new)

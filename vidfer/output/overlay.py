@@ -20,7 +20,6 @@ from vidfer.types import PREDICTED, U8, Colour, ColourSpace
 __all__ = ["COLOURS", "Overlay", "OverlayFace", "draw"]
 
 _GONE: Colour = (165, 170, 178)
-_RADII = 4  # to a pixel: dots of faces of about one size are drawn in one go
 _ARC_POINTS = 5
 _TURN = (np.arange(4)[:, None] + np.linspace(0, 1, _ARC_POINTS)).ravel() * (np.pi / 2)
 _ARC = -np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)  # four quarters of a circle, clockwise from the left
@@ -98,10 +97,9 @@ def _draw_landmarks(canvas: Canvas, faces: Sequence[OverlayFace], m: Measures) -
         if face.landmarks is not None:
             crowd = math.sqrt(68 / max(len(face.landmarks), 1))
             radius = min(6.0, max(0.45, (face.box_px[2] - face.box_px[0]) * 0.011 * crowd))
-            groups[round(radius * _RADII) / _RADII].append((face.landmarks, _light(face.colour, m)))
-    for radius, dots in groups.items():
-        colours = np.repeat(np.array([colour for _, colour in dots], np.int32), [len(at) for at, _ in dots], axis=0)
-        canvas.dots(np.concatenate([at for at, _ in dots]), radius, colours)
+            groups[math.ceil(radius)].append((face.landmarks, radius, _light(face.colour, m)))
+    for group in groups.values():
+        canvas.dots(group)
 
 
 def _light(colour: Colour, m: Measures) -> Colour:
