@@ -155,7 +155,7 @@ def test_decoding_waits_for_a_slow_encoder(
     monkeypatch.setattr(module, "_pictures", counted)
     render(video, table, tmp_path / "out.mp4", progress=slow)
     assert decoded[0] == FRAMES
-    assert max(ahead) <= module._FRAMES_AHEAD + 1
+    assert max(ahead) <= module._FRAMES_AHEAD + module._DRAWN_AHEAD + 2  # and one with each thread
 
 
 def test_a_video_that_ends_early_is_refused(video: Path, table: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -78,7 +78,7 @@ def make_table(
         "face_h": boxes[3],
     }
     if landmarks:
-        values["landmarks"] = np.tile(np.float32([BOX[0] + 20.5, BOX[1] + 24.5]), (len(rows), landmarks))
+        values["landmarks"] = np.tile(np.float32([BOX[0] + 20, BOX[1] + 24]), (len(rows), landmarks))
     boxed = {"face_id", "face_status", "face_x", "face_y", "face_w", "face_h"}
     arrays = []
     for column in schema:

@@ -1,14 +1,15 @@
 """The second pass over a file: decode it again, join the frames with their rows, draw, encode.
 
-    decode thread (YUV 4:2:0) --> bounded channel --> join on (frame, pts) --> draw --> encode (threads of its own)
+    decode thread (YUV 4:2:0) --> draw thread: join on (frame, pts), draw --> encode (the caller, and threads of x264)
 
 It needs the table and the video only, no network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from itertools import cycle
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ from vidfer.pipeline.rows import HIDE_AROUND_S, Analysed, MismatchError, Timelin
 from vidfer.types import Frame
 
 _FRAMES_AHEAD = 4  # decoded pictures: 12 MB each at 4K
+_DRAWN_AHEAD = 2  # of those that wait for the encoder
 
 
 def render(
@@ -83,14 +85,13 @@ def render(
                 colours=file.colours,
             ) as writer,
             read_ahead("render decode", _pictures(file), _FRAMES_AHEAD) as pictures,
+            read_ahead("render draw", artist.draw(pictures), _DRAWN_AHEAD) as drawn,
         ):
             try:
-                for done, (frame, picture) in enumerate(pictures, start=1):
-                    timeline.move_to(frame)
-                    writer.write(artist.draw(picture, frame), frame.pts)
+                for done, (frame, picture) in enumerate(drawn, start=1):
+                    writer.write(picture, frame.pts)
                     if progress is not None:
                         progress(done, frame.time_s or 0.0)
-                timeline.finish()
             except MismatchError as error:
                 raise _foreign(video, table, str(error)) from error
 
@@ -121,14 +122,28 @@ class _Artist:
         self._timeline, self._panel, self._blur = timeline, panel, blur
         self._overlay = Overlay(info.width, info.height, file.colours) if labels else None
         self.size = (info.width, info.height) if panel is None else panel.canvas
-        self._copy = YuvPicture.blank(info.width, info.height, file.colours)
+        # One that is drawn, those that wait, and one that is encoded.
+        count = _DRAWN_AHEAD + 2
+        self._copies = cycle([YuvPicture.blank(info.width, info.height, file.colours) for _ in range(count)])
 
-    def draw(self, picture: YuvPicture, frame: Frame) -> YuvPicture:
-        """The picture with everything drawn, usable until the next call; the same one where nothing is drawn on it."""
+    def draw(self, pictures: Iterable[tuple[Frame, YuvPicture]]) -> Iterator[tuple[Frame, YuvPicture]]:
+        """The pictures with everything drawn; the same ones where nothing is drawn on them.
+
+        A picture can be used until `_DRAWN_AHEAD` + 1 more have been taken.
+
+        Raises:
+            MismatchError: The table does not fit these frames.
+        """
+        for frame, picture in pictures:
+            self._timeline.move_to(frame)
+            yield frame, self._drawn(picture, frame)
+        self._timeline.finish()
+
+    def _drawn(self, picture: YuvPicture, frame: Frame) -> YuvPicture:
         boxes = self._timeline.hidden() if self._blur else []
         faces = self._timeline.shown() if self._overlay is not None else []
         if boxes is None or boxes or faces:
-            picture = picture.copy_to(self._copy)
+            picture = picture.copy_to(next(self._copies))
         if boxes is None:
             hide_all(picture.writable())
         elif boxes:
