@@ -157,7 +157,7 @@ class VideoFile:
             )
         frames, places = self._clock.holes
         if places:
-            texts.append(f"about {frames} frames are missing where the stamps jump ahead ({places}x)")
+            texts.append(f"frames are missing where the stamps jump ahead ({places}x): about {frames}")
         if self._clock.epochs:
             texts.append(f"the stamps start anew ({self._clock.epochs}x): time goes on from the frame before")
         return texts
