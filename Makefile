@@ -23,7 +23,7 @@ test: $(VENV)/.stamp-dev  ## Run the tests; what a missing tool makes them skip 
 
 SHARED ?= ../shared/videos
 kill: $(VENV)/.stamp-dev  ## Kill `process` 20 times on each of two real videos, one of ten minutes, and compare; takes a quarter of an hour
-	$(BIN)/python tests/kill.py $(SHARED)/composite_dev.mp4
+	$(BIN)/python tests/kill.py $(SHARED)/composite_dev.mp4 --render
 	$(BIN)/python tests/kill.py $(SHARED)/WolfgangLanger_Pexels.mp4 --loop 600 --seed 2
 
 lint: $(VENV)/.stamp-dev  ## Style and formatting

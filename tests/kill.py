@@ -158,7 +158,7 @@ def main() -> int:
     parser.add_argument("--signal", choices=["KILL", "INT", "TERM"], default="KILL")
     parser.add_argument("--render", action="store_true")
     args = parser.parse_args()
-    options = ["--landmarks", "none"] + ["--no-render"] * (not args.render)
+    options = ["--no-render"] * (not args.render)
     failed = False
     for clip in args.clips:
         with tempfile.TemporaryDirectory() as name:
