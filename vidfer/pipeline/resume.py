@@ -195,7 +195,7 @@ class Journal:
         """
         shot = -1
         first_id = highest = 0
-        for part in read_parts(self.folder, ("shot", "tracklet")):
+        for part in read_parts(self.folder):  # all columns: what is damaged shows now, not after hours of analysis
             shots, ids = part["shot"].to_numpy(), part["tracklet"].fill_null(-1).to_numpy()
             if shots[-1] != shot:
                 shot = int(shots[-1])

@@ -6,6 +6,7 @@ decode thread --> Analyzer (threads) --> raw parts --> second look --> tables --
 from __future__ import annotations
 
 import json
+import logging
 import time
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from vidfer.errors import InputError, one_line
 from vidfer.media.codecs import decoder_version
 from vidfer.media.file import VideoFile
 from vidfer.output.files import write_text
+from vidfer.output.parts import DamagedPartError
 from vidfer.pipeline.analyze import Analyzer, available_cores
 from vidfer.pipeline.earlier import Earlier, find_earlier
 from vidfer.pipeline.fingerprint import Fingerprint
@@ -33,6 +35,8 @@ from vidfer.vision.detect import FaceDetector
 from vidfer.vision.face import FaceNetwork
 from vidfer.vision.track import FaceTracker, TrackerOptions
 from vidfer.vision.tracklets import LinkOptions
+
+_log = logging.getLogger(__name__)
 
 # Beyond this many the interpreter, which runs one thread at a time, is busy with the small steps in between.
 _MOST_WORKERS = 4
@@ -147,15 +151,13 @@ class _Run:
         return self._result(report, "already done")
 
     def _make(self, journal: Journal) -> ProcessResult:
-        if journal.analysed is None:
-            account = self._analyse(journal)
-        else:
-            account = Account.from_dict(self._video.info, journal.analysed["account"])
-        about = journal.footer if self._outputs.table.exists() and self._outputs.tracks.exists() else None
-        if about is None:
-            with self._times.measure("finish"):
-                about = self._finish(journal, account)
-            journal.all_analysed(account.as_dict(), about)
+        try:
+            account, about = self._make_tables(journal)
+        except DamagedPartError as error:
+            _log.warning("%s: all of it is analysed again", error)
+            journal.discard(one_line(error))
+            with self._open_at(None) as self._video:
+                account, about = self._make_tables(journal)
         written = [self._outputs.table, self._outputs.tracks]
         if self._options.render:
             with self._times.measure("render"):
@@ -170,6 +172,19 @@ class _Run:
         }
         self._write_report(report)
         return self._result(report, "resumed" if journal.resumed_frames else "done")
+
+    def _make_tables(self, journal: Journal) -> tuple[Account, dict[str, Any]]:
+        """What was read, and the footer of the tables, which are there now."""
+        if journal.analysed is None:
+            account = self._analyse(journal)
+        else:
+            account = Account.from_dict(self._video.info, journal.analysed["account"])
+        about = journal.footer if self._outputs.table.exists() and self._outputs.tracks.exists() else None
+        if about is None:
+            with self._times.measure("finish"):
+                about = self._finish(journal, account)
+            journal.all_analysed(account.as_dict(), about)
+        return account, about
 
     def _write_report(self, report: dict[str, Any]) -> None:
         report["source_modified_utc"] = self._source.modified_utc
@@ -211,7 +226,7 @@ class _Run:
             journal.all_analysed(account.as_dict())
             return account
 
-    def _open_at(self, bookmark: dict[str, Any]) -> VideoFile:
+    def _open_at(self, bookmark: dict[str, Any] | None) -> VideoFile:
         path, options = self._video.info.path, self._options
         return VideoFile(path, stream=options.stream, sampling=options.sampling(), bookmark=bookmark)
 
