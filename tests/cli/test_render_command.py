@@ -83,6 +83,20 @@ def test_what_is_refused_leaves_nothing(table: Path, tmp_path: Path, capsys: pyt
     assert names(tmp_path) == before
 
 
+@pytest.mark.parametrize("option", ["--labels", "--blur"])
+def test_another_video_of_the_same_name_and_size_is_refused(
+    option: str, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its frames have the same stamps, and the boxes would be in the wrong places."""
+    content = bytearray(CLIP.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400] = bytes(byte ^ 0x55 for byte in content[middle : middle + 400])
+    (table.parent / CLIP.name).write_bytes(content)
+    before = names(table.parent)
+    assert "sha256" in failed([table, option], 3, capsys)
+    assert names(table.parent) == before
+
+
 def test_a_table_of_tracks_is_none_of_frames(processed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tracks = processed.with_name("two_faces.tracks.parquet")
     assert "lacks the column frame" in failed([tracks, "--video", CLIP], 3, capsys)

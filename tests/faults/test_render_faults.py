@@ -26,6 +26,7 @@ from vidfer.output.overlay import Overlay
 from vidfer.output.parquet import TableWriter, column_array
 from vidfer.pipeline import render as module
 from vidfer.pipeline.render import render
+from vidfer.pipeline.results import Progress
 from vidfer.schema import observation_schema
 
 FRAMES = 90
@@ -128,8 +129,8 @@ def test_an_earlier_result_stays_when_a_new_one_fails(video: Path, table: Path, 
     out = tmp_path / "out.mp4"
     out.write_text("earlier")
 
-    def interrupt(frames: int, _: float) -> None:
-        if frames == 30:
+    def interrupt(moment: Progress) -> None:
+        if moment.frames_done == 30:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -148,9 +149,9 @@ def test_decoding_waits_for_a_slow_encoder(
             decoded[0] += 1
             yield pair
 
-    def slow(frames: int, _: float) -> None:
+    def slow(moment: Progress) -> None:
         time.sleep(0.002)
-        ahead.append(decoded[0] - frames)
+        ahead.append(decoded[0] - moment.frames_done)
 
     monkeypatch.setattr(module, "_pictures", counted)
     render(video, table, tmp_path / "out.mp4", progress=slow)
@@ -184,15 +185,16 @@ def test_no_room_for_the_file(share: float, video: Path, table: Path, tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.parquet"]
 
 
-def test_ctrl_c(video: Path, table: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_it_leaves_nothing(number: int, code: int, video: Path, table: Path, tmp_path: Path) -> None:
     args = ["render", str(table), "--video", str(video), "-o", str(tmp_path / "out.mp4"), "--panel"]
     run = subprocess.Popen([sys.executable, "-c", SLOW + RUN, *args], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
     while not (tmp_path / "out.mp4.part").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.3)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(number)
     _, err = run.communicate(timeout=30)
-    assert run.returncode == 130, err
-    assert err.splitlines()[-1] == "vidfer: error: interrupted"
+    assert run.returncode == code, err
+    assert err.splitlines()[-1] == "vidfer: interrupted: no video was made"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.parquet"]

@@ -18,6 +18,7 @@ from vidfer.media.inputs import sha256_of
 from vidfer.media.synthetic import write_video
 from vidfer.output.parquet import TableWriter, column_array
 from vidfer.pipeline.render import render
+from vidfer.pipeline.results import Progress
 from vidfer.pipeline.rows import HOLD_S
 from vidfer.schema import LandmarkCount, observation_schema
 from vidfer.types import EMOTIONS, FACE_STATUS, PREDICTED
@@ -114,18 +115,19 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_frame_keeps_its_time_and_gets_its_own_boxes(video: Path, tmp_path: Path) -> None:
     frames_with_face = {3, 4, 5, 20, 21, 40, 59}
     rows = [Row(frame, 0 if frame in frames_with_face else None) for frame in range(len(PTS))]
-    told: list[tuple[int, float]] = []
+    told: list[Progress] = []
     render(
         video,
         make_table(tmp_path / "v.parquet", rows),
         tmp_path / "out.mp4",
-        progress=lambda frames, time_s: told.append((frames, time_s)),
+        progress=told.append,
     )
     pts, images = decoded(tmp_path / "out.mp4")
     assert pts == decoded(video)[0] == PTS
     assert set(np.flatnonzero(has_box(images)).tolist()) == frames_with_face
-    assert [frames for frames, _ in told] == list(range(1, len(PTS) + 1))
-    assert told[-1][1] == pytest.approx(float((PTS[-1] - PTS[0]) * TIME_BASE))
+    assert [moment.frames_done for moment in told] == list(range(1, len(PTS) + 1))
+    assert {moment.frames_total for moment in told} == {len(PTS)}
+    assert told[-1].time_s == pytest.approx(float((PTS[-1] - PTS[0]) * TIME_BASE))
 
 
 def test_sound_is_carried_over(video: Path, tmp_path: Path) -> None:
@@ -236,8 +238,8 @@ def test_folder_that_does_not_exist(video: Path, tmp_path: Path) -> None:
 def test_interruption_leaves_nothing_behind(video: Path, tmp_path: Path) -> None:
     table = make_table(tmp_path / "v.parquet", [Row(0)])
 
-    def interrupt(frames: int, _: float) -> None:
-        if frames == 10:
+    def interrupt(moment: Progress) -> None:
+        if moment.frames_done == 10:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -350,14 +352,15 @@ def test_panel_lies_beside_the_picture_and_moves(checks: Path, tmp_path: Path, b
     assert (red > 80).mean() > 0.03, "anger"
 
 
-def test_a_renamed_video_is_known_by_its_contents(video: Path, tmp_path: Path) -> None:
+def test_a_video_is_known_by_its_contents_whatever_its_name(video: Path, tmp_path: Path) -> None:
     rows = [Row(0)]
     out = tmp_path / "out.mp4"
     size = video.stat().st_size
     good = make_table(tmp_path / "a.parquet", rows, name="other.mp4", size=size, sha256=sha256_of(video))
     render(video, good, out)
     out.unlink()
-    bad = make_table(tmp_path / "b.parquet", rows, name="other.mp4", size=size, sha256="0" * 64)
-    refused(video, bad, out, InputError, "sha256")
+    for name in ("other.mp4", video.name):
+        bad = make_table(tmp_path / "b.parquet", rows, name=name, size=size, sha256="0" * 64)
+        refused(video, bad, out, InputError, "sha256")
     other = make_table(tmp_path / "c.parquet", rows, name=video.name, size=size, width=640, height=360)
     refused(video, other, out, InputError, "its frames are 640x360, those of the video 176x144")

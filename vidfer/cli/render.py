@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vidfer.cli.progress import ProgressLine, is_live, logs_shown
+from vidfer.cli.stopping import Interrupted, Stopped, stoppable
 from vidfer.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _SUFFIX = ".mp4"
 
@@ -62,7 +60,7 @@ def render(
     source = video or _beside(table, read_footer(table).get("source", {}).get("name"))
     destination = _destination(table, source, output, overwrite)
     line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
-    with logs_shown(line, sys.stderr, debug=debug, quiet=quiet):
+    with stoppable(), logs_shown(line, sys.stderr, debug=debug, quiet=quiet):
         try:
             drawing.render(
                 source,
@@ -72,8 +70,10 @@ def render(
                 labels=labels,
                 blur=blur,
                 panel=panel,
-                progress=None if quiet else _progress(line, source.name, _frames_of(source)),
+                progress=None if quiet else partial(line.update, source.name),
             )
+        except Stopped as stop:
+            raise Interrupted("interrupted: no video was made", stop.exit_code) from None
         finally:
             line.clear()
     if not quiet:
@@ -96,25 +96,3 @@ def _destination(table: Path, video: Path, output: Path | None, overwrite: bool)
     if path.exists() and not overwrite:
         raise UsageError(f"{path} is there already: choose --overwrite, or another file with -o")
     return path
-
-
-def _frames_of(video: Path) -> int | None:
-    from vidfer.media.file import VideoFile
-
-    with VideoFile(video) as file:
-        return file.info.frames_declared or None
-
-
-def _progress(line: ProgressLine, name: str, total: int | None) -> Callable[[int, float], None]:
-    from vidfer.pipeline.results import Progress
-
-    began = time.perf_counter()
-
-    def tell(frames: int, time_s: float) -> None:
-        seconds = time.perf_counter() - began
-        moment = Progress(
-            stage="render", frames_done=frames, frames_total=total, time_s=time_s, seconds=seconds, faces=0
-        )
-        line.update(name, moment)
-
-    return tell

@@ -7,7 +7,8 @@ It needs the table and the video only, no network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import cycle
 from pathlib import Path
@@ -25,6 +26,7 @@ from vidfer.output.overlay import Overlay
 from vidfer.output.panel import WINDOW_S, Panel
 from vidfer.output.parquet import read_footer
 from vidfer.pipeline.queues import read_ahead
+from vidfer.pipeline.results import OnProgress, Progress
 from vidfer.pipeline.rows import HIDE_AROUND_S, Analysed, MismatchError, Timeline, analysed_frames, most_faces
 from vidfer.types import Frame
 
@@ -41,7 +43,8 @@ def render(
     labels: bool = True,
     blur: bool = False,
     panel: bool = False,
-    progress: Callable[[int, float], None] | None = None,
+    source_is_checked: bool = False,
+    progress: OnProgress | None = None,
 ) -> None:
     """Draw the rows of a table onto the video they were made from.
 
@@ -57,7 +60,8 @@ def render(
         blur: Make the faces that were found unrecognisable; frames between two analysed ones that are more than half
             a second apart, and those outside of the analysed part, become unrecognisable as a whole.
         panel: Add timelines of emotions, valence and arousal beside the picture.
-        progress: Called after every frame with the number of frames and the time in the source in seconds.
+        source_is_checked: The caller knows that the table is of this very file: its SHA-256 is not compared again.
+        progress: Called after every frame.
 
     Raises:
         InputError: The video or the table cannot be read, or the table was made from another video.
@@ -66,7 +70,7 @@ def render(
     """
     source = read_footer(table).get("source", {})
     with VideoFile(video, stream=source.get("stream", 0)) as file, closing(analysed_frames(table, landmarks)) as rows:
-        _check_source(video, table, file.info, source)
+        _check_source(video, table, file.info, source, by_contents=not source_is_checked)
         beside = _panel(file, most_faces(table)) if panel else None
         timeline = Timeline(
             rows if beside is None else _told(beside, rows),
@@ -87,13 +91,25 @@ def render(
             read_ahead("render decode", _pictures(file), _FRAMES_AHEAD) as pictures,
             read_ahead("render draw", artist.draw(pictures), _DRAWN_AHEAD) as drawn,
         ):
+            began = time.perf_counter()
             try:
                 for done, (frame, picture) in enumerate(drawn, start=1):
                     writer.write(picture, frame.pts)
                     if progress is not None:
-                        progress(done, frame.time_s or 0.0)
+                        progress(_moment(done, frame, file.info, began))
             except MismatchError as error:
                 raise _foreign(video, table, str(error)) from error
+
+
+def _moment(done: int, frame: Frame, info: SourceInfo, began: float) -> Progress:
+    return Progress(
+        stage="render",
+        frames_done=done,
+        frames_total=info.frames_declared or None,
+        time_s=frame.time_s or 0.0,
+        seconds=time.perf_counter() - began,
+        faces=0,
+    )
 
 
 def _pictures(file: VideoFile) -> Iterator[tuple[Frame, YuvPicture]]:
@@ -162,10 +178,11 @@ def _beside(picture: YuvPicture, frame: Frame, panel: Panel) -> YuvPicture:
     return wide
 
 
-def _check_source(video: Path, table: Path, info: SourceInfo, source: dict[str, Any]) -> None:
+def _check_source(video: Path, table: Path, info: SourceInfo, source: dict[str, Any], *, by_contents: bool) -> None:
     """Refuse a video that is not the one the table was made from, as far as that shows before its frames are read.
 
-    The whole file is read where its name raises a doubt; else the stamps of its frames have to do, one by one.
+    Another recording may have the same name and size and its frames the same stamps: only the whole contents tell, and
+    boxes of another recording hide nothing.
     """
     if source.get("size") not in (None, info.size_bytes):
         raise _foreign(video, table, f"it was made from {source['size']} bytes, the video has {info.size_bytes}")
@@ -175,7 +192,7 @@ def _check_source(video: Path, table: Path, info: SourceInfo, source: dict[str, 
             video, table, f"its frames are {size[0]}x{size[1]}, those of the video {info.width}x{info.height}"
         )
     known = source.get("sha256")
-    if known is not None and source.get("name") != info.name and sha256_of(video) != known:
+    if by_contents and known is not None and sha256_of(video) != known:
         raise _foreign(video, table, "their contents (sha256) differ")
 
 

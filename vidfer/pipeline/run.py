@@ -290,13 +290,13 @@ class _Run:
         return about
 
     def _render(self) -> None:
-        began = time.perf_counter()
         render(
             Path(self._video.info.path),
             self._outputs.table,
             self._outputs.video,
             landmarks=self._options.landmarks is not None,
-            progress=lambda frames, time_s: self._tell("render", frames, time_s, began),
+            source_is_checked=True,
+            progress=self._progress,
         )
 
     def _tell(
