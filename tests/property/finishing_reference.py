@@ -50,16 +50,17 @@ class Clock:
             self.rows.setdefault(row["frame"], row)
         self.frames = sorted(self.rows)
         self.time, self.segment, self.place = {}, {}, {}
-        known, steps, segment, before = -frame_interval_s, 0, 0, None
+        known, steps, segment, before, last_s = -frame_interval_s, 0, 0, None, 0.0
         for place, frame in enumerate(self.frames):
             row = self.rows[frame]
             steps += 1
             if row["time_s"] is not None:
                 known, steps = row["time_s"], 0
+            time_s = known + steps * frame_interval_s
             if before is not None:
-                segment += (row["shot"], row["epoch"]) != (before["shot"], before["epoch"])
-            before = row
-            self.time[frame], self.segment[frame] = known + steps * frame_interval_s, segment
+                segment += (row["shot"], row["epoch"]) != (before["shot"], before["epoch"]) or time_s < last_s
+            before, last_s = row, time_s
+            self.time[frame], self.segment[frame] = time_s, segment
             self.place[frame] = place
 
 

@@ -74,6 +74,15 @@ def test_a_window_is_all_that_is_kept() -> None:
     assert len(lanes._lanes[0].rows._rows) < 5000
 
 
+def test_where_time_steps_back_the_new_replaces_the_old() -> None:
+    lanes = Lanes(1)
+    for frame in [*range(10), 500, *range(8, 20)]:
+        lanes.add(frame / 25, 0, [face(0, 0.5)])
+    times = [curve.time_s for curve in lanes.curves(0, 0.0, 30.0)]
+    assert [len(one) for one in times] == [8, 12]
+    assert (np.diff(np.concatenate(times)) > 0).all()
+
+
 @given(
     st.sampled_from([(2, 2), (64, 48), (176, 144), (640, 360), (360, 640), (1280, 720)]),
     st.integers(0, 9),

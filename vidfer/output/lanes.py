@@ -49,6 +49,9 @@ class _Rows:
     def all(self) -> F64:
         return self._rows[self._from : self._to]
 
+    def drop_from(self, time_s: float) -> None:
+        self._to = self._from + int(np.searchsorted(self.all()[:, 0], time_s))
+
     def drop_before(self, time_s: float) -> None:
         # One more row is kept, so that a curve runs on to the border.
         self._from += max(0, int(np.searchsorted(self.all()[:, 0], time_s)) - 1)
@@ -78,7 +81,9 @@ class Lanes:
         return len(self._lanes)
 
     def add(self, time_s: float, shot: int, faces: Sequence[OverlayFace]) -> None:
-        """Take in the faces of the next analysed frame."""
+        """Take in the faces of the next analysed frame; where time steps back, what it comes to again is replaced."""
+        if self._last_s is not None and time_s < self._last_s:
+            self._step_back(time_s)
         step = 0.0 if self._last_s is None else time_s - self._last_s
         longest = max(_GAP_S, _GAP_STEPS * step)
         present = {face.face_id for face in faces}
@@ -94,6 +99,12 @@ class Lanes:
             lane.rows.append((time_s, new, face.face_id, *face.probabilities.tolist(), *affect))
             lane.face_id, lane.last_s, lane.shot = face.face_id, time_s, shot
         self._last_s = time_s
+
+    def _step_back(self, time_s: float) -> None:
+        for lane in self._lanes:
+            lane.rows.drop_from(time_s)
+            lane.shot, lane.last_s = -1, min(lane.last_s, time_s)  # what follows is a new piece
+        self._last_s = None
 
     def _lane_for(self, face_id: int, present: set[int], time_s: float) -> _Lane | None:
         def is_free(lane: _Lane) -> bool:

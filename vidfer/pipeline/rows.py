@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -97,7 +98,7 @@ class Timeline:
         last, following, time_s = self._around()
         if last is None or self._is_current(last):
             return last.faces if last is not None else []
-        if time_s is None or last.time_s is None or time_s - last.time_s > HOLD_S:
+        if time_s is None or last.time_s is None or not 0 <= time_s - last.time_s <= HOLD_S:
             return []
         if following is None:
             return last.faces
@@ -110,7 +111,7 @@ class Timeline:
             return None
         if self._is_current(last):
             faces = last.faces
-        elif time_s is None or last.time_s is None or _later(following, last, time_s) - last.time_s > HOLD_S + 1e-6:
+        elif time_s is None or last.time_s is None or _gap_s(last.time_s, following, time_s) > HOLD_S + 1e-6:
             return None
         elif following is None:
             faces = last.faces
@@ -146,7 +147,8 @@ class Timeline:
         return self._frame is not None and analysed.index == self._frame.index
 
     def _is_over(self, analysed: Analysed, time_s: float | None) -> bool:
-        return analysed.time_s is None or time_s is None or time_s - analysed.time_s > self._behind_s
+        # Time may have stepped back: nothing is kept until it comes again.
+        return analysed.time_s is None or time_s is None or abs(time_s - analysed.time_s) > self._behind_s
 
     def _fill(self, time_s: float | None) -> None:
         while not self._all_read and not (self._ahead and self._is_far(self._ahead[-1], time_s)):
@@ -157,14 +159,13 @@ class Timeline:
                 self._ahead.append(analysed)
 
     def _is_far(self, analysed: Analysed, time_s: float | None) -> bool:
-        return time_s is None or analysed.time_s is None or analysed.time_s - time_s >= self._ahead_s
+        return time_s is None or analysed.time_s is None or abs(analysed.time_s - time_s) >= self._ahead_s
 
 
-def _later(following: Analysed | None, last: Analysed, time_s: float) -> float:
-    """When the gap after `last` ends, as far as is known."""
-    if following is None or following.time_s is None or following.time_s < time_s:
-        return time_s
-    return following.time_s
+def _gap_s(last_s: float, following: Analysed | None, time_s: float) -> float:
+    """How long the gap after the last analysed frame is, as far as is known; infinite where time steps back in it."""
+    end_s = time_s if following is None or following.time_s is None else following.time_s
+    return end_s - last_s if last_s <= time_s <= end_s else math.inf
 
 
 def between(last: Analysed, following: Analysed, time_s: float) -> list[OverlayFace]:

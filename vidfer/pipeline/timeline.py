@@ -29,7 +29,7 @@ class Timeline:
         frame: i64[F], indices, sorted.
         time_s: f64[F]; a frame without a time stands one interval after the one before it.
         is_timed: bool[F], whether the time is more than such a guess.
-        segment: i32[F], +1 at every cut and every new epoch.
+        segment: i32[F], +1 at every cut and every new epoch, and where time steps back: stamps of damaged files do.
     """
 
     def __init__(self, frame_interval_s: float) -> None:
@@ -60,6 +60,7 @@ class Timeline:
             self._waiting.clear()
             self.is_timed = ~np.isnan(time_s)
             self.time_s = time_s if self.is_timed.all() else self._guessed(time_s)
+            starts[1:] |= np.diff(self.time_s) < 0
             self.segment = np.cumsum(starts, dtype=np.int32)
 
     def _guessed(self, time_s: F64) -> F64:
