@@ -21,7 +21,8 @@ from vidfer.cli import app as cli
 from vidfer.cli import progress as cli_progress
 from vidfer.errors import InputError, OutputError, one_line
 from vidfer.media.reading import Reading
-from vidfer.pipeline import batch, resume
+from vidfer.pipeline import batch, fingerprint, resume
+from vidfer.pipeline.fingerprint import Fingerprint
 from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.results import ProcessResult, Progress
 from vidfer.pipeline.run import process_file
@@ -95,6 +96,42 @@ def test_a_video_that_changes_while_it_is_analysed(change: Any, clip: Path, refe
     assert not list(out.iterdir())
     shutil.copy(clip, video)
     again(video, out, reference)
+
+
+def touch(video: Path) -> None:
+    os.utime(video, (1, 1))
+
+
+@pytest.mark.parametrize("stage", ["analyse", "finish", "render"])
+def test_a_video_that_is_only_touched(
+    stage: str, clip: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its content is still the one that was read."""
+    video, out = tmp_path / clip.name, tmp_path / "out"
+    shutil.copy(clip, video)
+    begin = Fingerprint.begin
+    monkeypatch.setattr(Fingerprint, "begin", lambda source: (begin(source), source._worker.wait())[0])
+    assert process(video, out, once(stage, lambda: touch(video))).state == "done"
+    assert process(video, out).state == "already done"
+    again(video, out, reference)
+
+
+def test_a_video_that_changes_before_it_is_hashed(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hash may be that of other bytes than were decoded."""
+    video = tmp_path / clip.name
+    shutil.copy(clip, video)
+    original = fingerprint.sha256_of
+
+    def late(*args: Any, **options: Any) -> str | None:
+        touch(video)
+        return original(*args, **options)
+
+    monkeypatch.setattr(fingerprint, "sha256_of", late)
+    with Fingerprint(video) as source:
+        source.begin()
+        with pytest.raises(InputError, match="changed while it was read"):
+            source.check()
+        assert source.as_dict()["sha256"] is None
 
 
 @pytest.mark.parametrize("stage", ["analyse", "render"])

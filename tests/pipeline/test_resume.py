@@ -158,6 +158,14 @@ def test_what_is_analysed_is_not_analysed_again(tmp_path, monkeypatch, stage):
     assert result.report["counts"] == whole.report["counts"]
 
 
+def test_what_a_killed_run_was_writing_goes_even_if_nothing_more_is_written_there(tmp_path):
+    options = {**SHORT, "end": "0.4"}
+    interrupt(tmp_path, 0, "render", **{**options, "render": True})
+    (tmp_path / "two_faces.annotated.mp4.part").write_bytes(b"half a video")
+    assert vidfer.process(CLIP, output_dir=tmp_path, **options).state == "resumed"
+    assert names(tmp_path) == NAMES
+
+
 def test_a_run_that_was_killed_at_its_very_end_is_done(tmp_path, reference, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(resume.shutil, "rmtree", lambda *_, **__: None)

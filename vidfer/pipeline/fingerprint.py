@@ -22,6 +22,8 @@ class Fingerprint:
         modified_utc: When it was changed last, to the nanosecond: with the size it tells apart what needs no hashing.
     """
 
+    # _moved: whether it changed before the hash was complete, which then may be that of other bytes than were decoded.
+
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
@@ -31,6 +33,7 @@ class Fingerprint:
         self.size = stat.st_size
         self.modified_utc = _text(stat)
         self._sha256: str | None = None
+        self._moved = False
         self._worker: Worker | None = None
         self._stopped = False
 
@@ -51,6 +54,7 @@ class Fingerprint:
 
     def _hash(self) -> None:
         self._sha256 = sha256_of(self._path, is_wanted=lambda: not self._stopped)
+        self._moved = self._stamp() not in (None, (self.size, self.modified_utc))
 
     @property
     def sha256(self) -> str:
@@ -63,16 +67,30 @@ class Fingerprint:
         return self._sha256
 
     def check(self) -> None:
-        """Raises: InputError: The file was written to since, so that nobody knows what was read of it."""
-        self.sha256  # noqa: B018 (waits: its reading counts)
-        with suppress(OSError):  # removed: who had it open has read it all
+        """Look whether the content is still the one that was read; a new time alone (`touch`) is taken over.
+
+        Raises:
+            InputError: The file was written to since, so that nobody knows what was read of it.
+        """
+        known, stamp = self.sha256, self._stamp()
+        if stamp in (None, (self.size, self.modified_utc)):  # None: who had it open has read it all
+            return
+        size, modified_utc = stamp
+        if self._moved or size != self.size or sha256_of(self._path) != known:
+            raise InputError(f"{self._path} changed while it was read: run again when it is complete")
+        self.modified_utc = modified_utc
+
+    def _stamp(self) -> tuple[int, str] | None:
+        """Size and time of change as they are now; None where the file is gone."""
+        with suppress(OSError):
             stat = self._path.stat()
-            if (stat.st_size, _text(stat)) != (self.size, self.modified_utc):
-                raise InputError(f"{self._path} changed while it was read: run again when it is complete")
+            return stat.st_size, _text(stat)
+        return None
 
     def as_dict(self) -> dict[str, Any]:
         """What is known now, as JSON for `is_of`."""
-        return {"size": self.size, "modified_utc": self.modified_utc, "sha256": self._sha256}
+        sha256 = None if self._moved else self._sha256
+        return {"size": self.size, "modified_utc": self.modified_utc, "sha256": sha256}
 
     def is_of(self, known: dict[str, Any]) -> bool:
         """Whether the file has the content that an earlier run knew: by size and time, in doubt by its hash."""

@@ -106,6 +106,13 @@ class Outputs:
             with writing(path):
                 put_in_place(made, path)
 
+    def remove_unfinished(self) -> None:
+        """Remove what a killed run was writing; only for whoever has the lock."""
+        for field in fields(self):
+            path = getattr(self, field.name)
+            with writing(path):
+                path.with_name(f"{path.name}.part").unlink(missing_ok=True)
+
     def _clear(self) -> None:
         """Remove what would stay beside a new table; the report, written last, says that all is done."""
         for path in (self.report, self.tracks, self.video):

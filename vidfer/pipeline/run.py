@@ -120,6 +120,7 @@ class _Run:
             if earlier is not None and earlier.is_whole:
                 return self._result(earlier.report, "already done")
         with Journal(self._outputs.parts, self._who(), self._source) as journal:
+            self._outputs.remove_unfinished()
             earlier = self._earlier()  # also refuses what an interrupted run was told to overwrite and this one not
             if earlier is not None and (journal.state is None or earlier.is_whole):  # the report comes last
                 return self._complete(earlier)
