@@ -184,7 +184,7 @@ class Killed(BaseException):
     """Nothing is done any more."""
 
 
-@pytest.mark.parametrize("where", ["_copy_tracks", "_copy_report"])
+@pytest.mark.parametrize("where", ["_copy_tracks", "_write_report"])
 def test_killed_between_two_files_the_next_run_puts_all_right(folder, processed, monkeypatch, where):
     def stop(*_):
         raise Killed
@@ -201,3 +201,31 @@ def test_killed_between_two_files_the_next_run_puts_all_right(folder, processed,
     resmooth.smooth_table(folder / "two_faces.parquet", "strong")
     assert_same(folder, processed["strong"])
     assert len(list(folder.iterdir())) == 3, "the video shows the former smoothing"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "garbage", "[]", '{"smoothing": 1}', '{"source": {}, "counts": {}, "outputs": []}']
+)
+def test_a_damaged_or_foreign_report_is_made_again(folder, processed, text):
+    (folder / "two_faces.run.json").write_text(text)
+    (folder / "two_faces.annotated.mp4").touch()
+    assert run(["smooth", str(folder / "two_faces.parquet"), "--smooth", "strong", "-q"]) == 0
+    assert plain(folder / "two_faces.parquet").equals(plain(processed["strong"] / "two_faces.parquet"))
+    report = json.loads((folder / "two_faces.run.json").read_text())
+    assert report["smoothing"]["preset"] == "strong"
+    assert report["outputs"] == ["two_faces.parquet", "two_faces.tracks.parquet"]
+    assert "the report of the run was lost" in " ".join(report["warnings"])
+    assert not (folder / "two_faces.annotated.mp4").exists()
+
+
+@pytest.mark.parametrize("what", ["damaged", "another's"])
+def test_tracks_that_are_none_are_told_before_anything_is_written(folder, what, capsys):
+    tracks = folder / "two_faces.tracks.parquet"
+    if what == "damaged":
+        tracks.write_bytes(b"text")
+    else:
+        shutil.copy(folder / "two_faces.parquet", tracks)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert run(["smooth", str(folder / "two_faces.parquet"), "--smooth", "strong"]) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -42,7 +42,7 @@ def find_earlier(
     Raises:
         UsageError: There is something that was made otherwise, or by somebody else.
     """
-    report = _report(outputs.report)
+    report = read_report(outputs.report)
     if not outputs.table.exists():
         _refuse_others(outputs, source, report)
         return None
@@ -57,16 +57,17 @@ def find_earlier(
         return None
     fits = report is not None and {key: report.get(key) for key in footer} == footer
     if report is None or not fits:
-        report = _made_again(footer, outputs)
+        report = made_again(footer, outputs)
     has_video = outputs.video.exists()
     return Earlier(footer=footer, report=report, is_whole=fits and (has_video or not options.render))
 
 
-def _report(path: Path) -> dict[str, Any] | None:
+def read_report(path: Path) -> dict[str, Any] | None:
+    """A report of a run; None where there is none, or something else."""
     with suppress(OSError, ValueError):
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict) and all(isinstance(found.get(key), dict) for key in ("source", "counts")):
-            return found
+            return found if isinstance(found.get("outputs"), list) else None
     return None
 
 
@@ -120,7 +121,8 @@ def _refuse_others(outputs: Outputs, source: Fingerprint, report: dict[str, Any]
         raise _in_the_way(outputs.video, "and no report says that it is ours")
 
 
-def _made_again(footer: dict[str, Any], outputs: Outputs) -> dict[str, Any]:
+def made_again(footer: dict[str, Any], outputs: Outputs) -> dict[str, Any]:
+    """A report in place of one that was lost."""
     made = [path.name for path in (outputs.table, outputs.tracks, outputs.video) if path.exists()]
     warnings = [*damage_warnings(footer["counts"]), _REPORT_LOST]
     return {**footer, "state": "done", "warnings": warnings, "outputs": made}

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from vidfer.errors import InputError, UsageError
 from vidfer.output.files import write_text, writing
 from vidfer.output.parquet import TableWriter, open_table, read_footer, restored
+from vidfer.pipeline.earlier import made_again, read_report
 from vidfer.pipeline.options import config_hash
 from vidfer.pipeline.results import Outputs, make_folder
 from vidfer.pipeline.scratch import Scratch, Slots
@@ -79,7 +80,10 @@ def smooth_table(path: Path, smooth: str, output_dir: Path | None = None) -> Smo
         for taken in (there.table, there.tracks, there.report):
             if taken.exists():
                 raise UsageError(f"{taken} is there already: remove it or choose another folder with -o")
-    stale = here.video if there is here and here.video.exists() and _shows_another(here, about) else None
+    report = _report_of(here, before)
+    shown = [before, *_footer_of_tracks(here, before), *([report] if report else [])]
+    is_stale = there is here and any(one.get("smoothing") != about["smoothing"] for one in shown)
+    stale = here.video if is_stale and here.video.exists() else None
     written = [there.table]
     with _folder(there) as folder:
         _smooth(path, there.table, about, smoothing, landmarks, folder)
@@ -91,7 +95,7 @@ def smooth_table(path: Path, smooth: str, output_dir: Path | None = None) -> Smo
         _copy_tracks(here.tracks, there.tracks, about)
     if here.report.exists():
         written.append(there.report)
-        _copy_report(here, there, about)
+        _write_report(report, there, about)
     return SmoothedTable(table=there.table, written=written, removed=stale, footer=about)
 
 
@@ -114,12 +118,22 @@ def _checked(path: Path) -> tuple[dict[str, Any], int | None]:
     return about, landmarks
 
 
-def _shows_another(here: Outputs, about: dict[str, Any]) -> bool:
-    """Whether the video was made with another smoothing; a run that was killed may have got as far as the table."""
-    found = [read_footer(path) for path in (here.table, here.tracks) if path.exists()]
-    if here.report.exists():
-        found.append(json.loads(here.report.read_text(encoding="utf-8")))
-    return any(one["smoothing"] != about["smoothing"] for one in found)
+def _footer_of_tracks(here: Outputs, before: dict[str, Any]) -> list[dict[str, Any]]:
+    """The footer of the table of tracks, if there is one; a run that was killed may have got as far as the table."""
+    if not here.tracks.exists():
+        return []
+    about = read_footer(here.tracks)
+    with open_table(here.tracks) as file:
+        schema = restored(file.schema_arrow.empty_table()).schema
+    if about.get("source") != before["source"] or not schema.equals(tracks_schema()):
+        raise InputError(f"{here.tracks} is not the table of tracks of {here.table}: move one of them elsewhere")
+    return [about]
+
+
+def _report_of(here: Outputs, before: dict[str, Any]) -> dict[str, Any] | None:
+    """The report beside a table; None where it is lost, damaged or another's."""
+    report = read_report(here.report)
+    return report if report is not None and report["source"] == before["source"] else None
 
 
 def _described(before: dict[str, Any], smooth: str, smoothing: Smoothing) -> dict[str, Any]:
@@ -222,7 +236,8 @@ def _copy_tracks(source: Path, target: Path, about: dict[str, Any]) -> None:
         writer.set_metadata(about)
 
 
-def _copy_report(here: Outputs, there: Outputs, about: dict[str, Any]) -> None:
-    report = json.loads(here.report.read_text(encoding="utf-8"))
-    outputs = [name for name in report["outputs"] if (there.table.parent / name).exists()]
+def _write_report(report: dict[str, Any] | None, there: Outputs, about: dict[str, Any]) -> None:
+    if report is None:
+        report = made_again(about, there)
+    outputs = [name for name in report["outputs"] if (there.table.parent / str(name)).exists()]
     write_text(there.report, json.dumps({**report, **about, "outputs": outputs}, indent=1) + "\n")
