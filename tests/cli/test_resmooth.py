@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -229,3 +232,38 @@ def test_tracks_that_are_none_are_told_before_anything_is_written(folder, what, 
     assert run(["smooth", str(folder / "two_faces.parquet"), "--smooth", "strong"]) == 3
     assert capsys.readouterr().err.count("\n") == 1
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_all_tables_of_a_folder_are_given_with_their_tracks(folder, processed, capsys):
+    shutil.copy(folder / "two_faces.parquet", folder / "second.parquet")
+    assert run(["smooth", *map(str, sorted(folder.glob("*.parquet"))), "--smooth", "strong"]) == 0
+    out, err = capsys.readouterr()
+    assert (out.count("smoothing strong"), err) == (2, "")
+    assert_same(folder, processed["strong"])
+
+
+STOPPED = """
+import os, sys
+from vidfer.cli.app import run
+from vidfer.pipeline import resmooth
+resmooth._replaced = lambda *_: os.kill(os.getpid(), int(sys.argv[2]))
+sys.exit(run(["smooth", sys.argv[1], "--smooth", "off"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -9)])
+def test_a_signal_leaves_all_as_it_was(folder, processed, name, code):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    table, number = folder / "two_faces.parquet", str(int(getattr(signal, name)))
+    ended = subprocess.run([sys.executable, "-c", STOPPED, table, number], capture_output=True, text=True, check=False)
+    assert ended.returncode == code, ended.stderr
+    if name == "SIGKILL":
+        assert (folder / ".two_faces.vidfer-smooth").is_dir()
+        resmooth.smooth_table(table, "strong")
+        assert_same(folder, processed["strong"])
+        assert not list(folder.glob(".two_faces.vidfer-smooth"))
+    else:
+        assert ended.stderr.count("\n") == 1
+        assert "interrupted: 0 of 1 tables" in ended.stderr
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

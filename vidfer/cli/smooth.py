@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
+from vidfer.cli.stopping import Interrupted, Stopped, stoppable
 from vidfer.errors import VidferError, one_line
 
 if TYPE_CHECKING:
     from vidfer.pipeline.resmooth import SmoothedTable
+
+_TRACKS = ".tracks.parquet"
 
 Tables = Annotated[list[Path], typer.Argument(metavar="FILE.parquet...")]
 Smooth = Annotated[
@@ -39,24 +42,38 @@ def smooth(
 
     FILE.parquet is what `vidfer process` wrote. Its raw columns stay, so nothing is lost: the same preset gives the
     same values again. An annotated video beside it, which shows the former smoothing, is removed when the table is
-    replaced.
+    replaced. Tables of tracks are left out where their tables are given too (*.parquet).
     """
     from vidfer.cli.process import exit_code
-    from vidfer.pipeline.resmooth import smooth_table
 
+    tables = [table for table in tables if _table_of(table) not in tables]
     errors: list[VidferError] = []
-    for table in tables:
-        try:
-            done = smooth_table(table, smooth, output)
-        except VidferError as error:
-            errors.append(error)
-            if debug:
-                traceback.print_exc()
-            print("vidfer: error:", one_line(error), file=sys.stderr)
-        else:
-            if not quiet:
-                print(_summary(done, smooth))
-    raise typer.Exit(exit_code(len(tables) - len(errors), errors))
+    done: list[SmoothedTable] = []
+    try:
+        with stoppable():
+            from vidfer.pipeline.resmooth import smooth_table
+
+            for table in tables:
+                try:
+                    done.append(smooth_table(table, smooth, output))
+                except VidferError as error:
+                    errors.append(error)
+                    if debug:
+                        traceback.print_exc()
+                    print("vidfer: error:", one_line(error), file=sys.stderr)
+                else:
+                    if not quiet:
+                        print(_summary(done[-1], smooth))
+    except Stopped as stop:
+        what = f"interrupted: {len(done)} of {len(tables)} tables are done; the same command does them all"
+        raise Interrupted(what, stop.exit_code) from None
+    raise typer.Exit(exit_code(len(done), errors))
+
+
+def _table_of(path: Path) -> Path | None:
+    """The table beside a table of tracks; None for any other file."""
+    name = path.name.removesuffix(_TRACKS)
+    return None if name == path.name else path.with_name(f"{name}.parquet")
 
 
 def _summary(done: SmoothedTable, smooth: str) -> str:
