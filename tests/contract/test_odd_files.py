@@ -154,3 +154,38 @@ def test_reading_goes_on_between_pairs_of_fields(tmp_path):
         with VideoFile(path, bookmark=marks[at]) as again:
             assert [frame.index for frame in again] == list(range(at + 1, 40))
         assert again.counts == video.counts
+
+
+def with_stamps(path, stamps):
+    """A Matroska file with these stamps in ms that says to last 20 s, without sound and without a number of frames."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frames = [av.VideoFrame.from_ndarray(np.full((48, 64, 3), i, np.uint8), "rgb24") for i in range(len(stamps))]
+        packets = [packet for frame in [*frames, None] for packet in stream.encode(frame)]
+        for number, (packet, stamp) in enumerate(zip(packets, stamps, strict=True)):
+            packet.time_base, packet.pts, packet.dts, packet.duration = Fraction(1, 1000), stamp, number - 1000, 40
+            if stamp == max(stamps):
+                packet.duration = 20_000 - stamp
+            container.mux(packet)
+    return path
+
+
+def read_to_the_end(path):
+    with VideoFile(path) as video:
+        assert sum(1 for _ in video) == 50
+    return video
+
+
+def test_stamps_that_step_back_at_the_end_do_not_look_cut_off(tmp_path):
+    stamps = [*range(0, 1000, 40), *range(19960, 18960, -40)]
+    video = read_to_the_end(with_stamps(tmp_path / "back.mkv", stamps))
+    assert not video.truncated
+    assert "cut off" not in " ".join(video.warnings)
+
+
+def test_stamps_that_stand_still_do_not_look_cut_off(tmp_path):
+    video = read_to_the_end(with_stamps(tmp_path / "still.mkv", [0] * 50))
+    assert video.info.duration_s > 10
+    assert not video.truncated
+    assert video.warnings == ["frames have the stamp of the frame before (49x): their time is unknown"]

@@ -91,3 +91,13 @@ def test_uneven_intervals(tick, stamps, variable):
     clock = Clock(tick, RATE)
     run(clock, stamps)
     assert clock.is_variable == variable
+
+
+def test_the_latest_time_and_stamps_that_stand_still_are_known():
+    clock = Clock(Fraction(1, 1000), RATE)
+    run(clock, [0, 40, 120, 80])
+    assert (clock.last_s, clock.latest_s, clock.repeated) == (0.08, 0.12, 0)
+    run(clock, [160, 160, 160])
+    assert (clock.latest_s, clock.repeated) == (0.16, 2)
+    run(clock, range(200, 4200, 40))
+    assert clock.repeated == 0, "few"

@@ -14,6 +14,7 @@ _log = logging.getLogger(__name__)
 _RESET_S = 1
 _VARIABLE = 0.01
 _USUAL = 0.9  # of the steps, from which on longer ones are holes
+_FEW_REPEATED = 0.05  # of the steps
 _FINE_TICKS = 4  # a frame that lasts fewer ticks is counted in frames: one tick more is a frame left out, not rounding
 
 
@@ -50,6 +51,8 @@ class _State:
         missing: How many frames more the stamps have room for.
         epoch: How often the stamps have started anew.
         guessing: Whether a frame had no stamp.
+        latest: The most ticks of any frame since the first one.
+        repeated: Steps between equal stamps.
     """
 
     origin: Fraction | None = None
@@ -64,6 +67,8 @@ class _State:
     missing: int = 0
     epoch: int = 0
     guessing: bool = False
+    latest: Fraction | None = None
+    repeated: int = 0
 
 
 _values = attrgetter(*_State.__slots__)
@@ -97,12 +102,24 @@ class Clock:
                 now.origin = pts - self._next(duration)
             self._learn(pts, duration)
             now.last = pts - now.origin
+        now.latest = now.last if now.latest is None else max(now.latest, now.last)
         return Moment(pts, now.last, float(now.last * self._time_base), now.epoch)
 
     @property
     def last_s(self) -> float:
         """The time of the last frame; 0 before there is one."""
         return float((self._now.last or 0) * self._time_base)
+
+    @property
+    def latest_s(self) -> float:
+        """The largest time of any frame; stamps may step back at the end."""
+        return float((self._now.latest or 0) * self._time_base)
+
+    @property
+    def repeated(self) -> int:
+        """How many frames have the stamp of the frame before; 0 where those are few."""
+        now = self._now
+        return now.repeated if now.repeated > _FEW_REPEATED * now.steps else 0
 
     @property
     def epochs(self) -> int:
@@ -134,6 +151,7 @@ class Clock:
         now = self._now = _State(*state)
         now.origin = None if now.origin is None else Fraction(now.origin)
         now.last = None if now.last is None else Fraction(now.last)
+        now.latest = None if now.latest is None else Fraction(now.latest)
 
     def _learn(self, pts: int, duration: int | None) -> None:
         now = self._now
@@ -162,6 +180,7 @@ class Clock:
     def _look_for_holes(self, step: int) -> None:
         now, usual = self._now, self._usual
         now.steps += 1
+        now.repeated += step == 0
         if usual:
             now.regular += abs(step - usual) <= max(1.0, usual * _VARIABLE)
             if step > 1.5 * usual or step <= 0:  # what goes back fills a hole

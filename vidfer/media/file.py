@@ -149,7 +149,7 @@ class VideoFile:
             reasons += [f"{missing} of {info.frames_declared} declared frames are missing"] if missing > 0 else []
             whole = f" of {info.duration_s:.1f} s" if info.duration_s and self._ends_early else ""
             texts.append(
-                f"the file is cut off: {', '.join([f'it ends at {self._clock.last_s:.1f} s{whole}', *reasons])}"
+                f"the file is cut off: {', '.join([f'it ends at {self._clock.latest_s:.1f} s{whole}', *reasons])}"
             )
         if counts.undecodable or counts.corrupt:
             texts.append(
@@ -158,19 +158,23 @@ class VideoFile:
         frames, places = self._clock.holes
         if places:
             texts.append(f"frames are missing where the stamps jump ahead ({places}x): about {frames}")
+        if self._clock.repeated:
+            texts.append(f"frames have the stamp of the frame before ({self._clock.repeated}x): their time is unknown")
         if self._clock.epochs:
             texts.append(f"the stamps start anew ({self._clock.epochs}x): time goes on from the frame before")
         return texts
 
     @property
     def _ends_early(self) -> bool:
+        if self._clock.repeated:  # a time that stands still says nothing about the end
+            return False
         # AVI declares empty places for repeated frames too, but those don't shorten it. Sound may be longer than the
         # picture, so a container's own duration only counts where a frame count says the same or there is no sound.
         info = self._info
         few = info.frames_declared > self.counts.packets
         if info.duration_s is None:
             return few
-        end_s = self._late_s + self._clock.last_s
+        end_s = self._late_s + self._clock.latest_s
         return (few or not (info.frames_declared or info.has_audio)) and end_s < info.duration_s - _END_TOLERANCE_S
 
     def __enter__(self) -> VideoFile:
