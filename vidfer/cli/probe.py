@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidfer.cli.process import exit_code
-from vidfer.errors import VidferError
+from vidfer.errors import VidferError, one_line
 
 if TYPE_CHECKING:
     from vidfer.media.probe import Probe
@@ -58,7 +58,7 @@ def probe(inputs: Inputs, output: Output = Path(), full: Full = False, as_json: 
         errors = [{"source": str(path), "error": str(e), "exit_code": e.exit_code} for path, e in failed]
         print(json.dumps({"results": found, "errors": errors}, indent=2))
     for _, problem in failed:
-        print("vidfer: error:", " ".join(str(problem).split()), file=sys.stderr)
+        print("vidfer: error:", one_line(problem), file=sys.stderr)
     raise typer.Exit(exit_code(len(found), [error for _, error in failed]))
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import attrgetter
 from typing import Any
-
-_log = logging.getLogger(__name__)
 
 _RESET_S = 1
 _VARIABLE = 0.01
@@ -93,9 +90,7 @@ class Clock:
         """The moment of the next frame, from its stamp and its duration in ticks (None or 0: unknown)."""
         now = self._now
         if pts is None:
-            if now.last is not None and not now.guessing:
-                now.guessing = True
-                _log.warning("frames without a time stamp: placed after the one before by their duration")
+            now.guessing = now.guessing or now.last is not None
             now.last = self._next(duration)
         else:
             if now.origin is None:
@@ -125,6 +120,11 @@ class Clock:
     def epochs(self) -> int:
         """How often the stamps have started anew."""
         return self._now.epoch
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether a frame after the first had no stamp."""
+        return self._now.guessing
 
     @property
     def holes(self) -> tuple[int, int]:
@@ -172,7 +172,6 @@ class Clock:
 
     def _start_anew(self, pts: int, duration: int | None) -> None:
         now = self._now
-        _log.warning("the stamps start anew at %.1f s: a new epoch begins", self.last_s)
         now.epoch += 1
         now.before_jump = None
         now.origin = pts - self._next(duration)

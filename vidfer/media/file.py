@@ -15,7 +15,7 @@ from vidfer.errors import InputError
 from vidfer.media.bookmark import Place, luma_crc32
 from vidfer.media.clock import Clock
 from vidfer.media.extent import missing_bytes
-from vidfer.media.ledger import FrameCounts, Ledger
+from vidfer.media.ledger import FrameCounts, Ledger, damage_warnings
 from vidfer.media.picture import Layout, VideoPicture, sane_aspect_ratio
 from vidfer.media.reading import Reading
 from vidfer.media.timecode import Sampler, Sampling
@@ -151,10 +151,9 @@ class VideoFile:
             texts.append(
                 f"the file is cut off: {', '.join([f'it ends at {self._clock.latest_s:.1f} s{whole}', *reasons])}"
             )
-        if counts.undecodable or counts.corrupt:
-            texts.append(
-                f"the file is damaged: {counts.undecodable} packets gave no frame, {counts.corrupt} frames are corrupt"
-            )
+        if self._reading.end_error:
+            texts.append(f"the file cannot be read on {self._reading.end_error}")
+        texts += damage_warnings(counts)
         frames, places = self._clock.holes
         if places:
             texts.append(f"frames are missing where the stamps jump ahead ({places}x): about {frames}")
@@ -223,7 +222,10 @@ class VideoFile:
                     step=sampler.step,
                 ),
             )
-        self._finish()
+        self._ledger.close()
+        self._finished = True
+        if self._clock.is_guessing:
+            _log.info("%s: frames without a time stamp were placed after the one before by their duration", self._path)
 
     def _go_on_from(self, bookmark: dict[str, Any]) -> None:
         """Take up reading after the frame of a bookmark, at the latest key frame that gives the same frames."""
@@ -246,12 +248,6 @@ class VideoFile:
                 self._sampler.step = bookmark["sampler"]
                 return
         raise InputError(f"{self._path} is not the file that the bookmark was made in: begin anew")
-
-    def _finish(self) -> None:
-        self._ledger.close()
-        self._finished = True
-        for text in self.warnings:
-            _log.warning("%s: %s", self._path, text)
 
     def _describe(self, first: av.VideoFrame, ratio: Fraction, stream: int) -> SourceInfo:
         video, container, layout = self._reading.video, self._reading.container, self._layout

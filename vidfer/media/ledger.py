@@ -47,6 +47,13 @@ class FrameCounts:
         return self.decoded - self.not_sampled - self.dropped
 
 
+def damage_warnings(counts: FrameCounts) -> list[str]:
+    """The warning of a damaged file, if it is one."""
+    if not (counts.undecodable or counts.corrupt):
+        return []
+    return [f"the file is damaged: {counts.undecodable} packets gave no frame, {counts.corrupt} frames are corrupt"]
+
+
 _COUNTS = tuple(FrameCounts.__dataclass_fields__)
 _count_values = attrgetter(*_COUNTS)
 

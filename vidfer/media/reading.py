@@ -61,6 +61,7 @@ class Reading:
 
     def __init__(self, path: Path, stream: int, *, threads: int | None = None) -> None:
         self.first_error: str | None = None
+        self.end_error: str | None = None
         self._path, self._stream = path, stream
         self._last_packet: int | None = None
         self.container = open_container(path)
@@ -93,7 +94,7 @@ class Reading:
                 ledger.fail(number)
                 if self.first_error is None:
                     self.first_error = str(error.strerror)
-                    _log.warning("%s: packet %d: %s", self._path, number, error.strerror)
+                    _log.debug("%s: packet %d: %s", self._path, number, error.strerror)
                 if packet is None and self.video.codec_context.thread_count > 1:
                     yield from self._rest(ledger, number)
                 continue
@@ -121,7 +122,7 @@ class Reading:
             except av.FFmpegError as error:
                 failures += 1
                 if failures > _MOST_FAILURES:
-                    _log.warning("%s: reading ends after %d packets: %s", self._path, number + 1, error.strerror)
+                    self.end_error = f"after {number + 1} packets: {error.strerror}"
                     break
                 packets = self.container.demux(self.video)  # many go on behind the damage
                 continue

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from vidfer.errors import InputError, UsageError
+from vidfer.media.ledger import FrameCounts, damage_warnings
 from vidfer.output.parquet import read_footer
 from vidfer.pipeline.fingerprint import Fingerprint
 from vidfer.pipeline.options import ProcessOptions, config_hash
-from vidfer.pipeline.report import damage_warnings
 from vidfer.pipeline.results import Outputs
 
 _OTHER_NETWORKS = "other networks (of another version, --precision or --device)"
@@ -124,5 +124,6 @@ def _refuse_others(outputs: Outputs, source: Fingerprint, report: dict[str, Any]
 def made_again(footer: dict[str, Any], outputs: Outputs) -> dict[str, Any]:
     """A report in place of one that was lost."""
     made = [path.name for path in (outputs.table, outputs.tracks, outputs.video) if path.exists()]
-    warnings = [*damage_warnings(footer["counts"]), _REPORT_LOST]
+    counts = FrameCounts(**{key: footer["counts"][key] for key in FrameCounts.__dataclass_fields__})
+    warnings = [*damage_warnings(counts), _REPORT_LOST]
     return {**footer, "state": "done", "warnings": warnings, "outputs": made}

@@ -98,14 +98,6 @@ class Account:
         return cls(info=info, counts=FrameCounts(**known["counts"]), warnings=known["warnings"])
 
 
-def damage_warnings(counts: dict[str, int]) -> list[str]:
-    """The warning of a damaged file, if it is one."""
-    if not (counts["undecodable"] or counts["corrupt"]):
-        return []
-    lost = f"{counts['undecodable']} packets gave no frame, {counts['corrupt']} frames are corrupt"
-    return [f"the file is damaged: {lost}"]
-
-
 def footer(
     *,
     account: Account,
