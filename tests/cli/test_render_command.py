@@ -83,6 +83,16 @@ def test_what_is_refused_leaves_nothing(table: Path, tmp_path: Path, capsys: pyt
     assert names(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [("--blur", "blurred"), ("--panel", "panel"), ("--blur --panel", "blurred.panel"), ("--no-labels", "annotated")],
+)
+def test_each_kind_has_its_name(options: str, name: str, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = table.parent / f"two_faces.{name}.mp4"
+    out.touch()
+    assert f"{out} is there already" in failed([table, "--video", CLIP, *options.split()], 2, capsys)
+
+
 @pytest.mark.parametrize("option", ["--labels", "--blur"])
 def test_another_video_of_the_same_name_and_size_is_refused(
     option: str, table: Path, capsys: pytest.CaptureFixture[str]

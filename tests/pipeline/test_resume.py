@@ -20,7 +20,7 @@ import pytest
 
 import vidfer
 from vidfer.errors import OutputError, UsageError
-from vidfer.pipeline import batch, resume
+from vidfer.pipeline import batch, resmooth, resume
 from vidfer.pipeline import run as run_module
 from vidfer.vision.face import FaceNetwork
 
@@ -395,8 +395,29 @@ def test_results_of_another_video_are_not_replaced_under_any_name(tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     (tmp_path / "out2").mkdir()
     (tmp_path / "out2" / "v.annotated.mp4").write_bytes(b"a film of somebody")
-    ((_, error),) = outcomes([tmp_path / "v.mp4"], tmp_path / "out2", end="0.4")
+    ((_, error),) = outcomes([tmp_path / "v.mp4"], tmp_path / "out2", end="0.4", render=True)
     assert "v.annotated.mp4 is there already" in str(error)
+
+
+def test_a_video_that_no_report_lists_is_the_users(tmp_path):
+    """Drawn with `vidfer render`, say: neither taken for the run's nor removed."""
+    outcomes([CLIP], tmp_path, end="0.4")
+    film, report = tmp_path / "two_faces.annotated.mp4", tmp_path / "two_faces.run.json"
+    film.write_bytes(b"the user's")
+    ((_, error),) = outcomes([CLIP], tmp_path, end="0.4", render=True)
+    assert "two_faces.annotated.mp4 is there already and no report says" in str(error)
+    outcomes([CLIP], tmp_path, end="0.4", overwrite=True)
+    report.unlink()
+    assert outcomes([CLIP], tmp_path, end="0.4")[0].state == "already done"
+    assert film.name not in json.loads(report.read_text())["outputs"]
+    resmooth.smooth_table(tmp_path / "two_faces.parquet", "strong")
+    assert film.read_bytes() == b"the user's"
+    film.unlink()
+    (outcome,) = outcomes([CLIP], tmp_path, end="0.4", render=True, smooth="strong")
+    assert (outcome.state, film.exists()) == ("already done", True)
+    assert film.name in json.loads(report.read_text())["outputs"]
+    outcomes([CLIP], tmp_path, end="0.4", overwrite=True)
+    assert not film.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_known_before_analysis(tmp_path, monkeypatch):

@@ -41,6 +41,13 @@ def test_folders_are_searched_to_the_bottom_in_order(tmp_path):
     ]
 
 
+def test_what_was_drawn_from_a_table_beside_it_is_left_out(tmp_path):
+    touch(tmp_path, "v.parquet", "v.mp4", "v.blurred.mp4", "v.panel.mp4", "v.blurred.panel.mp4", "talk.panel.mp4")
+    wanted = [tmp_path / "talk.panel.mp4", tmp_path / "v.mp4"]
+    assert found([tmp_path]) == wanted
+    assert found(sorted(tmp_path.glob("*.mp4"))) == wanted
+
+
 def test_nothing_comes_twice(tmp_path):
     touch(tmp_path, "a.mp4", "b.mp4")
     assert found([tmp_path / "b.mp4", tmp_path, tmp_path / "." / "a.mp4"]) == [

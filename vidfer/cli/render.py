@@ -22,7 +22,13 @@ Video = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="OUT.mp4", help="The file to make; NAME.annotated.mp4 beside the table."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT.mp4",
+        help="The file to make; by default beside the table NAME.annotated.mp4, NAME.blurred.mp4, NAME.panel.mp4 or "
+        "NAME.blurred.panel.mp4.",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is already there.")]
 Landmarks = Annotated[
@@ -53,12 +59,14 @@ def render(
     FILE.parquet is what `vidfer process` wrote. A video that is not the one it was made from is refused. With --blur
     faces that were not found stay visible: look at the result before you pass it on.
     """
+    from vidfer.media.inputs import DRAWN_SUFFIXES
     from vidfer.output.parquet import read_footer
     from vidfer.pipeline import render as drawing
     from vidfer.pipeline.rows import has_landmarks
 
     source = video or _beside(table, read_footer(table).get("source", {}).get("name"))
-    destination = _destination(table, source, output, overwrite)
+    named = table.with_name(f"{table.stem}{DRAWN_SUFFIXES[blur, panel]}")
+    destination = _checked(output or named, source, overwrite)
     line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
     with stoppable(), logs_shown(line, sys.stderr, debug=debug, quiet=quiet):
         try:
@@ -87,8 +95,7 @@ def _beside(table: Path, name: str | None) -> Path:
     return table.parent / name
 
 
-def _destination(table: Path, video: Path, output: Path | None, overwrite: bool) -> Path:
-    path = output or table.with_name(f"{table.stem}.annotated{_SUFFIX}")
+def _checked(path: Path, video: Path, overwrite: bool) -> Path:
     if path.suffix.lower() != _SUFFIX or path.is_dir():
         raise UsageError(f"--output: got {path}, allowed is the name of a file that ends in {_SUFFIX}")
     if path.exists() and video.exists() and path.samefile(video):

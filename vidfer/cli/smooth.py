@@ -41,8 +41,8 @@ def smooth(
     """Smooth tables anew, without analysing again.
 
     FILE.parquet is what `vidfer process` wrote. Its raw columns stay, so nothing is lost: the same preset gives the
-    same values again. An annotated video beside it, which shows the former smoothing, is removed when the table is
-    replaced. Tables of tracks are left out where their tables are given too (*.parquet).
+    same values again. The annotated video of `vidfer process`, which shows the former smoothing, is removed when the
+    table is replaced. Tables of tracks are left out where their tables are given too (*.parquet).
     """
     from vidfer.cli.process import exit_code
 

@@ -19,7 +19,13 @@ VIDEO_SUFFIXES = (
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
     ".ts", ".vob", ".webm", ".wmv",
 )  # fmt: skip
-_OWN_SUFFIX = ".annotated.mp4"
+# What the videos that we make are called, by whether faces are blurred and whether there is a panel.
+DRAWN_SUFFIXES = {
+    (False, False): ".annotated.mp4",
+    (True, False): ".blurred.mp4",
+    (False, True): ".panel.mp4",
+    (True, True): ".blurred.panel.mp4",
+}
 _BLOCK = 1 << 20
 
 
@@ -27,8 +33,8 @@ def find_videos(inputs: Iterable[Path | str]) -> tuple[list[Path], list[tuple[Pa
     """The videos that files and folders stand for, each once: files as given, folders searched to the bottom, sorted.
 
     A file counts whatever its name, even if it is missing: opening it says why it cannot be read. In folders the suffix
-    decides; hidden files and folders and vidfer's own annotated videos are left out. The latter also among several
-    files (`*.mp4`), where the report of their run lies beside them.
+    decides; hidden files and folders and annotated videos are left out, and so are other videos drawn from a table that
+    lies beside them. Both also among several files (`*.mp4`), where their table lies beside them.
 
     Returns:
         The videos, and the folders without any, each with the error that says so.
@@ -45,7 +51,7 @@ def find_videos(inputs: Iterable[Path | str]) -> tuple[list[Path], list[tuple[Pa
         except OSError:  # no name that the system takes: opening it says so
             videos = [path]
         if len(paths) > 1 and _is_made_here(path):
-            _log.warning("%s is left out: it is the annotated video of an earlier run", path)
+            _log.warning("%s is left out: it was drawn from the table beside it", path)
             continue
         for video in videos:
             found.setdefault(os.path.realpath(video), video)  # unlike resolve, takes links in circles
@@ -71,9 +77,9 @@ def sha256_of(path: Path | str, is_wanted: Callable[[], bool] = lambda: True) ->
 
 
 def _is_made_here(path: Path) -> bool:
-    """Whether a file is the annotated video of a run: its report lies beside it."""
-    name = path.name.removesuffix(_OWN_SUFFIX)
-    return name != path.name and path.with_name(f"{name}.run.json").is_file()
+    """Whether a file is called as what is drawn from a table, and the table lies beside it."""
+    names = [path.name.removesuffix(suffix) for suffix in DRAWN_SUFFIXES.values() if path.name.endswith(suffix)]
+    return any(path.with_name(f"{name}.parquet").is_file() for name in names)
 
 
 def is_utf8(path: Path) -> bool:
@@ -88,8 +94,9 @@ def is_utf8(path: Path) -> bool:
 def _videos_in(folder: Path) -> list[Path]:
     def is_video(path: Path) -> bool:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        known = path.suffix.lower() in VIDEO_SUFFIXES and not path.name.endswith(_OWN_SUFFIX)
-        return known and not hidden and path.is_file()
+        # The others may be somebody's own names: a panel is also a talk.
+        ours = path.name.endswith(DRAWN_SUFFIXES[False, False]) or _is_made_here(path)
+        return path.suffix.lower() in VIDEO_SUFFIXES and not ours and not hidden and path.is_file()
 
     videos = sorted(path for path in folder.rglob("*") if is_video(path))
     if not videos:

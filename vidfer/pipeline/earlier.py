@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,33 +40,31 @@ def find_earlier(
     Raises:
         UsageError: There is something that was made otherwise, or by somebody else.
     """
-    report = read_report(outputs.report)
+    report = outputs.read_report()
     if not outputs.table.exists():
-        _refuse_others(outputs, source, report)
+        _refuse_others(outputs, source, report, options)
         return None
     footer = _footer(outputs.table)
     difference = _difference(footer, report, source, options, hashes)
     if difference:
         raise _in_the_way(outputs.table, f"made with {difference}")
-    if outputs.tracks.exists() and _footer(outputs.tracks) != footer:
-        _refuse_others(outputs, source, report)
-        return None
-    if not outputs.tracks.exists():
+    if not outputs.tracks.exists() or _footer(outputs.tracks) != footer:
+        _refuse_others(outputs, source, report, options)
         return None
     fits = report is not None and {key: report.get(key) for key in footer} == footer
     if report is None or not fits:
         report = made_again(footer, outputs)
-    has_video = outputs.video.exists()
-    return Earlier(footer=footer, report=report, is_whole=fits and (has_video or not options.render))
+    return Earlier(footer=footer, report=report, is_whole=fits and (outputs.has_own_video() or not options.render))
 
 
-def read_report(path: Path) -> dict[str, Any] | None:
-    """A report of a run; None where there is none, or something else."""
-    with suppress(OSError, ValueError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and all(isinstance(found.get(key), dict) for key in ("source", "counts")):
-            return found if isinstance(found.get("outputs"), list) else None
-    return None
+def refuse_video(outputs: Outputs) -> None:
+    """Refuse to take an annotated video for ours, or to replace it, that somebody else made.
+
+    Raises:
+        UsageError: There is one, and no report says that it is ours.
+    """
+    if outputs.video.exists() and not outputs.has_own_video():
+        raise _in_the_way(outputs.video, "and no report says that it is of `vidfer process`")
 
 
 def _footer(path: Path) -> dict[str, Any]:
@@ -111,19 +107,23 @@ def _difference(
     return "" if footer.get("config_sha256") == config_hash(now, hashes) else _OTHER_NETWORKS
 
 
-def _refuse_others(outputs: Outputs, source: Fingerprint, report: dict[str, Any] | None) -> None:
+def _refuse_others(
+    outputs: Outputs, source: Fingerprint, report: dict[str, Any] | None, options: ProcessOptions
+) -> None:
     """Nothing may be replaced that is not of this video: `v.tracks.parquet` may be the table of `v.tracks.mp4`."""
     if outputs.tracks.exists() and not _is_of(_footer(outputs.tracks), report, source):
         raise _in_the_way(outputs.tracks, "made with another video")
     if report is not None and not _is_of(report, report, source):
         raise _in_the_way(outputs.report, "made with another video")
-    if outputs.video.exists() and outputs.video.name not in (report or {}).get("outputs", []):
-        raise _in_the_way(outputs.video, "and no report says that it is ours")
+    if options.render:
+        refuse_video(outputs)
 
 
 def made_again(footer: dict[str, Any], outputs: Outputs) -> dict[str, Any]:
     """A report in place of one that was lost."""
-    made = [path.name for path in (outputs.table, outputs.tracks, outputs.video) if path.exists()]
+    made = [path.name for path in (outputs.table, outputs.tracks) if path.exists()]
+    if outputs.has_own_video():
+        made.append(outputs.video.name)
     counts = FrameCounts(**{key: footer["counts"][key] for key in FrameCounts.__dataclass_fields__})
     warnings = [*damage_warnings(counts), _REPORT_LOST]
     return {**footer, "state": "done", "warnings": warnings, "outputs": made}

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from vidfer.errors import InputError, UsageError
 from vidfer.output.files import write_text, writing
 from vidfer.output.parquet import TableWriter, open_table, read_footer, restored
-from vidfer.pipeline.earlier import made_again, read_report
+from vidfer.pipeline.earlier import made_again
 from vidfer.pipeline.options import config_hash
 from vidfer.pipeline.results import Outputs, make_folder
 from vidfer.pipeline.scratch import Scratch, Slots
@@ -43,7 +43,7 @@ class SmoothedTable:
     Attributes:
         table: The table of observations.
         written: All files written.
-        removed: The annotated video beside the table, which showed the former smoothing; None where there was none.
+        removed: The annotated video of the run, which showed the former smoothing; None where there was none.
         footer: Of the table.
     """
 
@@ -83,7 +83,7 @@ def smooth_table(path: Path, smooth: str, output_dir: Path | None = None) -> Smo
     report = _report_of(here, before)
     shown = [before, *_footer_of_tracks(here, before), *([report] if report else [])]
     is_stale = there is here and any(one.get("smoothing") != about["smoothing"] for one in shown)
-    stale = here.video if is_stale and here.video.exists() else None
+    stale = here.video if is_stale and here.has_own_video() else None
     written = [there.table]
     with _folder(there) as folder:
         _smooth(path, there.table, about, smoothing, landmarks, folder)
@@ -132,7 +132,7 @@ def _footer_of_tracks(here: Outputs, before: dict[str, Any]) -> list[dict[str, A
 
 def _report_of(here: Outputs, before: dict[str, Any]) -> dict[str, Any] | None:
     """The report beside a table; None where it is lost, damaged or another's."""
-    report = read_report(here.report)
+    report = here.read_report()
     return report if report is not None and report["source"] == before["source"] else None
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os.path
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidfer.errors import OutputError
-from vidfer.media.inputs import is_utf8
+from vidfer.media.inputs import DRAWN_SUFFIXES, is_utf8
 from vidfer.output.files import put_in_place, writing
 
 if TYPE_CHECKING:
@@ -95,9 +97,21 @@ class Outputs:
             table=base.with_name(f"{base.name}.parquet"),
             tracks=base.with_name(f"{base.name}.tracks.parquet"),
             report=base.with_name(f"{base.name}.run.json"),
-            video=base.with_name(f"{base.name}.annotated.mp4"),
+            video=base.with_name(f"{base.name}{DRAWN_SUFFIXES[False, False]}"),
             parts=base.with_name(f".{base.name}.vidfer"),
         )
+
+    def read_report(self) -> dict[str, Any] | None:
+        """The report that lies there; None where there is none that can be read."""
+        with suppress(OSError, ValueError):
+            found = json.loads(self.report.read_text(encoding="utf-8"))
+            if isinstance(found, dict) and all(isinstance(found.get(key), dict) for key in ("source", "counts")):
+                return found if isinstance(found.get("outputs"), list) else None
+        return None
+
+    def has_own_video(self) -> bool:
+        """Whether the annotated video is there and of a run, by the report: any other was made by the user."""
+        return self.video.exists() and self.video.name in (self.read_report() or {}).get("outputs", [])
 
     def replace_tables(self, table: Path, tracks: Path) -> None:
         """Put two complete tables in their places, on the same disk, and remove what belongs to the former ones."""
@@ -114,8 +128,9 @@ class Outputs:
                 path.with_name(f"{path.name}.part").unlink(missing_ok=True)
 
     def _clear(self) -> None:
-        """Remove what would stay beside a new table; the report, written last, says that all is done."""
-        for path in (self.report, self.tracks, self.video):
+        """Remove what would stay beside a new table: the video while the report says that it is ours, then both."""
+        own = [self.video] if self.has_own_video() else []
+        for path in (*own, self.report, self.tracks):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:

@@ -20,7 +20,7 @@ from vidfer.media.file import VideoFile
 from vidfer.output.files import write_text
 from vidfer.output.parts import DamagedPartError
 from vidfer.pipeline.analyze import Analyzer, available_cores
-from vidfer.pipeline.earlier import Earlier, find_earlier
+from vidfer.pipeline.earlier import Earlier, find_earlier, refuse_video
 from vidfer.pipeline.fingerprint import Fingerprint
 from vidfer.pipeline.finish import finish
 from vidfer.pipeline.options import ProcessOptions, config_hash, frame_interval_s
@@ -143,12 +143,14 @@ class _Run:
 
     def _complete(self, earlier: Earlier) -> ProcessResult:
         """Add what is missing beside the tables: the report, the annotated video."""
-        report = earlier.report
+        report, name = earlier.report, self._outputs.video.name
+        if self._options.render:
+            refuse_video(self._outputs)
+            if name not in report["outputs"]:
+                report["outputs"].append(name)
+        self._write_report(report)  # first: killed while drawing, the next run knows that the video is ours
         if self._options.render and not self._outputs.video.exists():
             self._render()
-        if self._outputs.video.exists() and self._outputs.video.name not in report["outputs"]:
-            report["outputs"].append(self._outputs.video.name)
-        self._write_report(report)
         return self._result(report, "already done")
 
     def _make(self, journal: Journal) -> ProcessResult:
