@@ -43,10 +43,14 @@ class Source:
         shot, epoch = np.cumsum(random.random(n) < 0.04), np.cumsum(random.random(n) < 0.02)
         looks = np.eye(128)[:people]
         corner = random.uniform(0, 500, (people, 2))
-        self.rows = []
+        back = (np.random.default_rng([seed, 1]).random(n) < 0.05 * (seed % 2)) & ~no_time & (np.arange(n) > 0)
+        self.rows, self.times_back = [], 0
         for i in range(n):
             if no_time[i]:  # between its neighbours' times would be another guess than ours
                 time_s[i:] += STEP_S if i == 0 else time_s[i - 1] + STEP_S - time_s[i]
+            if back[i]:  # the tracker starts anew there
+                self.times_back += 1
+                time_s[i:] -= 0.7
             about = {"frame": int(frame[i]), "pts": None if no_time[i] else int(frame[i]), "captured_utc": None}
             about |= {"time_s": None if no_time[i] else time_s[i], "corrupt": bool(random.random() < 0.1)}
             about |= {"shot": int(shot[i]), "epoch": int(epoch[i])}
@@ -58,6 +62,7 @@ class Source:
     def face(self, random, person, about, looks, corner):
         """Person 3 is hardly a face; tracklets end every 20 frames; the persons in two of them change on the way."""
         name = 10 * (100 * about["shot"] + about["epoch"]) + about["frame"] // 20 * 10_000 + person
+        name += 10_000_000 * self.times_back
         look = looks[person if about["frame"] % 50 < 30 or person > 1 else 1 - person]
         look = look + random.normal(0, 0.05, 128)
         box = corner[person] + random.normal(0, 3, 2)
@@ -139,12 +144,21 @@ def test_the_made_up_sources_have_all_that_can_happen():
     seen = set()
     for seed in range(8):
         with tempfile.TemporaryDirectory() as name:
-            _, table, track_rows = Source(seed).finished(Path(name), "medium", seed)
+            _, table, track_rows = (source := Source(seed)).finished(Path(name), "medium", seed)
+            seen |= {"time that steps back"} if source.times_back else set()
             seen |= {"several parts"} if (Path(name) / "parts" / "part-000001.parquet").exists() else set()
         seen |= {str(status) for status in table["face_status"].unique().to_pylist()}
         seen |= {"a start without a time"} if track_rows["first_timestamp"].null_count else set()
         seen |= {"long tracks"} if track_rows.num_rows and max(track_rows["frames"].to_pylist()) > 40 else set()
-    assert seen >= {"several parts", "None", "detected", "predicted", "a start without a time", "long tracks"}
+    assert seen >= {
+        "time that steps back",
+        "several parts",
+        "None",
+        "detected",
+        "predicted",
+        "a start without a time",
+        "long tracks",
+    }
 
 
 def test_killed_and_run_again_it_gives_the_same(tmp_path, monkeypatch):
