@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import RATE, World, moving, run
 
+from vidfer.media.picture import ArrayPicture
 from vidfer.pipeline.analyze import Analyzer, Follower, Interval
 from vidfer.pipeline.segments import MOST_FRAMES, Segmenter
 from vidfer.types import Detections, Frame, FrameResult
@@ -203,6 +204,17 @@ def test_the_detector_rests_for_a_bounded_number_of_frames() -> None:
         world = World(moving(100, speed=0), times=[i * 1e-4 for i in range(100)])
         segments = list(segmenter.segments(world.frames()))
         assert [len(segment.frames) for segment in segments] == [1, MOST_FRAMES, MOST_FRAMES, MOST_FRAMES, 3]
+
+
+@pytest.mark.parametrize(("size", "most"), [((1920, 1080), 12), ((3840, 2160), 3), ((15360, 8640), 2)])
+def test_large_pictures_make_short_segments(size: tuple[int, int], most: int) -> None:
+    class Large(ArrayPicture):
+        width, height = size  # type: ignore[assignment]
+
+    frames = [dataclasses.replace(f, picture=Large(f.picture.rgb())) for f in World(moving(25, speed=0)).frames()]
+    for frame_interval_s, detect_every in ((1 / 25, 32), (1e-4, 100)):
+        segments = Segmenter(frame_interval_s=frame_interval_s, detect_every=detect_every).segments(frames)
+        assert [len(segment.frames) for segment in segments][1:3] == [most, most]
 
 
 def test_workers_must_be_positive() -> None:

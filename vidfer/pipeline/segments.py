@@ -17,6 +17,8 @@ from vidfer.types import Frame
 KEY_INTERVAL_S = 0.2
 # Longest rest in frames, whatever `--detect-every` says: all frames of a segment wait in memory, 3 MB each in full HD.
 MOST_FRAMES = 32
+# And in pixels: 12 frames of full HD (0.2 s at 60 a second), 3 of 4K; several segments are in flight.
+MOST_PX = 12 * 1920 * 1080
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,8 @@ class Segmenter:
 
     Args:
         frame_interval_s: Usual time between two frames.
-        detect_every: Frames from key frame to key frame (at most `MOST_FRAMES`); None for at most `KEY_INTERVAL_S`.
+        detect_every: Frames from key frame to key frame (at most `MOST_FRAMES` and `MOST_PX`); None for at most
+            `KEY_INTERVAL_S`.
         state: `Segment.state()` of the segment to go on after.
     """
 
@@ -88,8 +91,10 @@ class Segmenter:
 
     def _is_due(self) -> bool:
         """Whether the newest frame has to be a key frame: the one after it would come too late."""
-        if self._detect_every is not None or len(self._waiting) >= MOST_FRAMES:
-            return len(self._waiting) >= min(self._detect_every or MOST_FRAMES, MOST_FRAMES)
+        picture = self._waiting[-1].picture
+        most = max(2, min(MOST_FRAMES, MOST_PX // (picture.width * picture.height)))
+        if self._detect_every is not None or len(self._waiting) >= most:
+            return len(self._waiting) >= min(self._detect_every or most, most)
         times = [self._key_time_s, *(frame.time_s for frame in self._waiting[-2:])]
         first, before, last = times[0], times[-2], times[-1]
         if first is None or before is None or last is None:
