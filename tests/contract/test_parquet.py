@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from columns import column_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vidfer.errors import InputError, OutputError
 from vidfer.output import parquet
-from vidfer.output.parquet import TableWriter, column_array, open_table, read_footer
+from vidfer.output.parquet import TableWriter, open_table, read_footer
 from vidfer.output.parts import PartWriter, read_parts
 from vidfer.schema import LandmarkCount, observation_schema, tracks_schema
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from columns import column_array
 
 from vidfer.errors import InputError, OutputError
 from vidfer.media.audio import AudioCarrier
@@ -23,7 +24,7 @@ from vidfer.media.encode import VideoWriter
 from vidfer.media.file import VideoFile
 from vidfer.media.synthetic import write_video
 from vidfer.output.overlay import Overlay
-from vidfer.output.parquet import TableWriter, column_array
+from vidfer.output.parquet import TableWriter
 from vidfer.pipeline import render as module
 from vidfer.pipeline.render import render
 from vidfer.pipeline.results import Progress

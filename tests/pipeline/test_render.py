@@ -11,12 +11,13 @@ import av
 import numpy as np
 import pyarrow as pa
 import pytest
+from columns import column_array
 
 from vidfer.errors import InputError, OutputError, UsageError
 from vidfer.media.file import VideoFile
 from vidfer.media.inputs import sha256_of
 from vidfer.media.synthetic import write_video
-from vidfer.output.parquet import TableWriter, column_array
+from vidfer.output.parquet import TableWriter
 from vidfer.pipeline.render import render
 from vidfer.pipeline.results import Progress
 from vidfer.pipeline.rows import HOLD_S

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -28,33 +26,6 @@ ROW_GROUP_BYTES = 16 << 20
 # Arrow before version 26 cannot read nulls in fixed size lists (apache/arrow issues 24425 and 35692): plain ones are
 # stored, the same bytes, with their length in the metadata of the field.
 _SIZE_KEY = b"fixed_size"
-
-
-def column_array(values: npt.ArrayLike, kind: pa.DataType, valid: npt.ArrayLike | None = None) -> pa.Array:
-    """A column from numpy values; NaN becomes null (missing is never NaN in our tables).
-
-    Args:
-        values: [R], or [R,N] for a fixed size list of N; a list is null as soon as one of its values is NaN. For a
-            dictionary column: texts, None where missing.
-        kind: The arrow type.
-        valid: bool[R], False makes null.
-    """
-    given = np.asarray(values)
-    missing = np.zeros(len(given), bool) if valid is None else ~np.asarray(valid, bool)
-    if np.issubdtype(given.dtype, np.floating):
-        missing |= np.isnan(given) if given.ndim == 1 else np.isnan(given).any(axis=1)
-    elif np.issubdtype(given.dtype, np.datetime64):
-        missing |= np.isnat(given)
-    if pa.types.is_fixed_size_list(kind):
-        if given.ndim != 2 or given.shape[1] != kind.list_size:
-            raise ValueError(f"values must be [R,{kind.list_size}], got {list(given.shape)}")
-        flat = pa.array(given.reshape(-1), kind.value_type)
-        return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=pa.array(missing))
-    if pa.types.is_dictionary(kind):
-        return pa.array(given, kind.value_type, mask=missing).dictionary_encode().cast(kind)
-    if np.issubdtype(given.dtype, np.floating) and not pa.types.is_floating(kind):
-        given = np.where(missing, 0, given)
-    return pa.array(given, mask=missing).cast(kind)
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -27,7 +27,7 @@ from vidfer.output.panel import WINDOW_S, Panel
 from vidfer.output.parquet import read_footer
 from vidfer.pipeline.queues import read_ahead
 from vidfer.pipeline.results import OnProgress, Progress
-from vidfer.pipeline.rows import HIDE_AROUND_S, Analysed, MismatchError, Timeline, analysed_frames, most_faces
+from vidfer.pipeline.rows import HIDE_AROUND_S, Analysed, MismatchError, Surroundings, analysed_frames, most_faces
 from vidfer.types import Frame
 
 _FRAMES_AHEAD = 4  # decoded pictures: 12 MB each at 4K
@@ -72,12 +72,12 @@ def render(
     with VideoFile(video, stream=source.get("stream", 0)) as file, closing(analysed_frames(table, landmarks)) as rows:
         _check_source(video, table, file.info, source, by_contents=not source_is_checked)
         beside = _panel(file, most_faces(table)) if panel else None
-        timeline = Timeline(
+        around = Surroundings(
             rows if beside is None else _told(beside, rows),
             ahead_s=WINDOW_S if panel else HIDE_AROUND_S if blur else 0.0,
             behind_s=HIDE_AROUND_S if blur else 0.0,
         )
-        artist = _Artist(file, timeline, beside, labels=labels, blur=blur)
+        artist = _Artist(file, around, beside, labels=labels, blur=blur)
         with (
             VideoWriter(
                 destination,
@@ -133,9 +133,9 @@ def _told(panel: Panel, rows: Iterator[Analysed]) -> Iterator[Analysed]:
 class _Artist:
     """Draws what the table says onto the frames of a video, one after the other."""
 
-    def __init__(self, file: VideoFile, timeline: Timeline, panel: Panel | None, *, labels: bool, blur: bool) -> None:
+    def __init__(self, file: VideoFile, around: Surroundings, panel: Panel | None, *, labels: bool, blur: bool) -> None:
         info = file.info
-        self._timeline, self._panel, self._blur = timeline, panel, blur
+        self._around, self._panel, self._blur = around, panel, blur
         self._overlay = Overlay(info.width, info.height, file.colours) if labels else None
         self.size = (info.width, info.height) if panel is None else panel.canvas
         # One that is drawn, those that wait, and one that is encoded.
@@ -151,13 +151,13 @@ class _Artist:
             MismatchError: The table does not fit these frames.
         """
         for frame, picture in pictures:
-            self._timeline.move_to(frame)
+            self._around.move_to(frame)
             yield frame, self._drawn(picture, frame)
-        self._timeline.finish()
+        self._around.finish()
 
     def _drawn(self, picture: YuvPicture, frame: Frame) -> YuvPicture:
-        boxes = self._timeline.hidden() if self._blur else []
-        faces = self._timeline.shown() if self._overlay is not None else []
+        boxes = self._around.hidden() if self._blur else []
+        faces = self._around.shown() if self._overlay is not None else []
         if boxes is None or boxes or faces:
             picture = picture.copy_to(next(self._copies))
         if boxes is None:

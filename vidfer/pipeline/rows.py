@@ -48,7 +48,7 @@ class MismatchError(InputError):
     """A frame of the video is not the one that the table tells of."""
 
 
-class Timeline:
+class Surroundings:
     """The analysed frames around the current one, in one pass over table and video.
 
     Args:
