@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from vidfer.output.parquet import TableWriter
 from vidfer.output.parts import read_parts
@@ -44,9 +48,11 @@ def finish(
     Returns:
         The footer.
     """
+    _give_back_freed_memory()
     with SecondLook(parts, partial(read_parts, parts), frame_interval_s=frame_interval_s) as seen:
         rows = seen.tracks(smoothing, link, tables.track_row)
         about = describe(seen.faces, len(rows))
+        _give_back_freed_memory()
         with TableWriter(table, observation_schema(landmarks)) as writer:  # type: ignore[arg-type]
             for part, faces in seen.observations(tables.raw_columns(landmarks)):
                 writer.write(tables.observations(part, faces, source=source, landmarks=landmarks))
@@ -55,3 +61,13 @@ def finish(
         writer.write(tables.tracks(rows, source=source))
         writer.set_metadata(about)
     return about
+
+
+def _give_back_freed_memory() -> None:
+    """Ask Arrow and glibc to give back what was freed: the pictures of the analysis, the embeddings of linking.
+
+    They would keep it, and the peak of a run would be that of two steps together (1080p, 8 faces: 540 MB, so 500).
+    """
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
