@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -18,6 +19,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("vidfer", deadline=None)
 hypothesis.settings.load_profile("vidfer")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
