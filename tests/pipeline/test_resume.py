@@ -433,3 +433,20 @@ def test_the_script_says_what_differs(reference, tmp_path):
     vidfer.process(CLIP, output_dir=other, overwrite=True, **{**SHORT, "smooth": "off"})
     assert kill.differences(other, reference)
     assert subprocess.run([sys.executable, kill.__file__, "--help"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("after", ["mkdir", "lock"])
+def test_ctrl_c_while_the_folder_is_made_leaves_nothing(tmp_path, monkeypatch, after):
+    journal = resume.Journal(tmp_path / ".v.vidfer", {}, None)
+    real = journal._lock.acquire
+
+    def interrupted(**options):
+        monkeypatch.undo()
+        if after == "lock":
+            real(**options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(journal._lock, "acquire", interrupted)
+    with pytest.raises(KeyboardInterrupt), journal:
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -68,6 +68,18 @@ class Journal:
 
     def __enter__(self) -> Self:
         """Raises: OutputError: Another process has the folder, or it cannot be written."""
+        try:
+            self._take()
+            self._load()
+        except BaseException:
+            # Ctrl-C may come between making the folder and locking it.
+            with suppress(filelock.Timeout, OSError):
+                self._lock.acquire(blocking=False)
+                self._leave(keep=self.has_parts)
+            raise
+        return self
+
+    def _take(self) -> None:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -77,12 +89,6 @@ class Journal:
                     f"{self.folder} is in use: another vidfer makes the same result; wait for it, or choose another "
                     "folder with -o"
                 ) from None
-        try:
-            self._load()
-        except BaseException:
-            self._lock.release()
-            raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -90,9 +96,12 @@ class Journal:
         keep = error is not None and self.has_parts
         if keep and error is not None and self.state is not None and not isinstance(error, UsageError):
             error.add_note(self._what_is_kept())
+        self._leave(keep=keep)
+
+    def _leave(self, *, keep: bool) -> None:
         if not keep and os.name == "posix":  # while it is locked: who waits for the lock sees that the file is gone
             shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.release()
+        self._lock.release(force=True)  # taken twice where taking it was interrupted
         if not keep and os.name != "posix":  # an open file cannot be removed
             shutil.rmtree(self.folder, ignore_errors=True)
 
