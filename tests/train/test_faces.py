@@ -13,7 +13,7 @@ from hypothesis import strategies as st  # noqa: E402
 from vidfer.train import metrics  # noqa: E402
 from vidfer.train.augment import degrade  # noqa: E402
 from vidfer.train.evaluate import identity_figures  # noqa: E402
-from vidfer.train.losses import concordance, face_losses  # noqa: E402
+from vidfer.train.losses import concordance, face_losses, identity_losses  # noqa: E402
 from vidfer.train.mesh import MIRROR68, to_face_frame, to_picture  # noqa: E402
 from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet, count_cost, plain  # noqa: E402
 from vidfer.vision import session  # noqa: E402
@@ -38,6 +38,7 @@ def batch(n: int) -> dict:
         "box": np.tile([15.0, 12.0, 95.0, 101.0], (n, 1)),
         "presence": np.ones(n),
         "embedding": rng.normal(size=(n, 128)),
+        "bank": rng.normal(size=(50, 128)),
     }
     return {k: torch.from_numpy(v if v.dtype == np.uint8 else v.astype(np.float32)) for k, v in arrays.items()}
 
@@ -53,7 +54,7 @@ def test_rows_without_a_label_do_not_change_the_losses_of_that_label():
         missing[name][4:] = float("nan")
     for name in ("emotion", "teacher", "fer2013", "va"):
         missing[f"{name}_weight"][4:] = 0
-    few = {name: values[:4] for name, values in full.items()}
+    few = {name: values if name == "bank" else values[:4] for name, values in full.items()}
     expected = face_losses({name: values[:4] for name, values in heads.items()}, few)
     got = face_losses(heads, missing)
     for name in set(expected) - {"presence"}:
@@ -186,3 +187,17 @@ def test_identity_figure_is_one_for_perfect_embeddings():
 
     embedding = np.eye(4)[[0, 1, 2] * 3 + [3]]
     assert identity_figures(Rows, {"embedding": embedding})["identity_pair_auc"].value == 1
+
+
+def test_identity_is_learned_best_from_the_teacher_itself_and_from_faces_it_finds_alike():
+    rng = torch.Generator().manual_seed(0)
+    teacher, bank = torch.randn(12, 128, generator=rng), torch.randn(40, 128, generator=rng)
+    same = identity_losses(torch.nn.functional.normalize(teacher, dim=1), teacher, bank)
+    assert float(same["embedding"]) == pytest.approx(0, abs=1e-5)
+    assert float(same["neighbours"]) == pytest.approx(0, abs=1e-5)
+    shuffled = identity_losses(torch.nn.functional.normalize(teacher.roll(1, 0), dim=1), teacher, bank)
+    assert float(shuffled["neighbours"]) > 5
+    # What all faces share tells none apart: only copying is hurt by it as much as it is large.
+    shared = torch.nn.functional.normalize(teacher + 3 * torch.ones(128), dim=1)
+    moved = identity_losses(shared, teacher, bank)
+    assert float(moved["neighbours"]) < float(shuffled["neighbours"]) / 2

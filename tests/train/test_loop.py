@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,3 +123,20 @@ def test_norms_and_biases_are_not_decayed() -> None:
     assert all(p.ndim >= 2 for p in decayed["params"])
     assert free["weight_decay"] == 0
     assert len(free["params"]) == 4
+
+
+def test_batches_are_made_ahead_in_order_and_no_thread_is_left(tmp_path: Path) -> None:
+    def numbers() -> Iterator[int]:
+        yield from range(5)
+        raise DataError("row 5 is broken")
+
+    before, seen = threading.active_count(), []
+    with pytest.raises(DataError, match="row 5"):
+        seen.extend(loop._ahead(numbers()))
+    for number in loop._ahead(numbers()):
+        seen.append(number)
+        if number == 2:
+            break
+    assert seen == [0, 1, 2, 3, 4, 0, 1, 2]
+    gc.collect()
+    assert threading.active_count() == before

@@ -97,13 +97,16 @@ def test_the_face_network_becomes_integers_up_to_its_heads(faces: Path, tmp_path
     kinds = fused(model, tmp_path)
     assert kinds["QLinearConv"] == sum(node.op_type == "Conv" for node in onnx.load(str(faces)).graph.node)
     assert kinds["Conv"] == kinds["QuantizeLinear"] == 0
-    assert kinds["DequantizeLinear"] == 3  # in front of affect, points and identity
+    assert kinds["DequantizeLinear"] == 2  # in front of affect and of the box, whose matrices are small
+    assert kinds["QGemm"] == 4  # shape, mesh, 68 points, identity
+    assert kinds["QLinearConcat"] == 1
     onnx.save(model, str(tmp_path / "twin.onnx"))
     parent, small = Session(faces, device="cpu"), Session(tmp_path / "twin.onnx", device="cpu")
     seen = {"image": picture(9, 5, CROP_PX, CROP_PX)}
     wanted, got = parent.run(seen), small.run(seen)
     for name, values in wanted.items():
-        assert np.abs(got[name] - values).max() <= 0.03 * np.abs(values).max(), name
+        # The heads' weights are bytes, too: 3.6 % at most in this untrained network, 3 % with weights in floats.
+        assert np.abs(got[name] - values).max() <= 0.05 * np.abs(values).max(), name
 
 
 def test_the_detector_becomes_integers_up_to_its_outputs_at_every_size(detector: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from vidfer.vision.geometry import CROP_PX, apply_transform, crop_transform
 
 NAME = "face_analyzer"
 BATCH_FACES, BATCH_SCENE_FACES, BATCH_EMPTY = 108, 8, 12
+_BANK = 2048  # of the teacher's embeddings that a batch is compared with
 _CHECK_BATCH = 128
 
 
@@ -38,6 +39,7 @@ class FaceTask:
         held = held_out(rows.group)
         self.rows, self.held = rows.take(~held), rows.take(held)
         self.targets = make_targets(self.rows)
+        self.known = self.rows.soft_id[~np.isnan(self.rows.soft_id[:, 0])]
         self.scenes = SceneCrops(folder, "train")
 
     @property
@@ -54,7 +56,8 @@ class FaceTask:
             for start in range(0, len(order) - BATCH_FACES + 1, BATCH_FACES):
                 faces = augmented(self.rows, self.targets, self.basis, order[start : start + BATCH_FACES], rng)
                 scenes = self.scenes.draw(BATCH_SCENE_FACES, BATCH_EMPTY, rng)
-                yield join(faces, scenes)
+                bank = self.known[rng.integers(0, len(self.known), _BANK)]
+                yield join(faces, scenes) | {"bank": torch.from_numpy(bank)}
 
     def _draw_rows(self, rng: np.random.Generator) -> I64:
         share = np.array([DRAWS.get(name, 1.0) for name in self.rows.set_name.tolist()])

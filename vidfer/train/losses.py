@@ -11,17 +11,18 @@ from vidfer.vision.geometry import CROP_PX
 WEIGHTS = {
     "emotion": 1.0,
     "teacher": 0.5,
-    "fer2013": 0.5,
+    "fer2013": 0.75,
     "va_ccc": 0.5,
     "va_mse": 1.0,
     "mesh": 20.0,
     "points68": 10.0,
     "box": 4.0,
     "presence": 0.5,
-    "embedding": 2.0,
-    "relation": 12.0,
+    "embedding": 1.5,
+    "neighbours": 0.25,
 }
 _MIDDLE = (CROP_PX - 1) / 2
+_SHARPNESS = 0.07  # of the similarities to other faces, as a temperature
 _SMOOTH = 0.01  # of the eye distance: below it the points' loss is quadratic
 
 
@@ -78,16 +79,25 @@ def face_losses(heads: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str,
         "points68": points_loss(heads["points68"], (target68 - _MIDDLE) / CROP_PX, unit, batch["points68_weight"]),
         "box": F.smooth_l1_loss(heads["box"].float()[has_box], box[has_box], beta=0.02),
         "presence": F.binary_cross_entropy_with_logits(heads["presence"].float(), batch["presence"]),
-        **identity_losses(heads["embedding"][has_identity], batch["embedding"][has_identity]),
+        **identity_losses(heads["embedding"][has_identity], batch["embedding"][has_identity], batch["bank"]),
     }
     return {name: WEIGHTS[name] * loss for name, loss in parts.items()}
 
 
-def identity_losses(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
-    """Copy the teacher's embeddings, and the similarities between the rows of the batch (Park et al., 2019)."""
-    if len(student) < 2:
+def identity_losses(student: Tensor, teacher: Tensor, bank: Tensor) -> dict[str, Tensor]:
+    """Copy the teacher's embeddings f32[B,128], and whom the teacher finds similar (Fang et al., 2021, "SEED").
+
+    Copying alone spends itself on directions in which all faces are alike. What tells people apart is how a face ranks
+    others: those of the batch and of a bank f32[K,128] of the teacher's embeddings of other training faces.
+    """
+    if not len(student):
         zero = student.sum() * 0
-        return {"embedding": zero, "relation": zero}
+        return {"embedding": zero, "neighbours": zero}
     teacher = F.normalize(teacher, dim=1)
-    similarity = student @ student.T - teacher @ teacher.T
-    return {"embedding": (1 - (student * teacher).sum(1)).mean(), "relation": (similarity**2).mean()}
+    others = torch.cat([teacher, F.normalize(bank, dim=1)])
+    target = (teacher @ others.T / _SHARPNESS).softmax(1)
+    found = F.log_softmax(student @ others.T / _SHARPNESS, 1)
+    return {
+        "embedding": (1 - (student * teacher).sum(1)).mean(),
+        "neighbours": F.kl_div(found, target, reduction="batchmean"),
+    }

@@ -48,36 +48,40 @@ class FaceNet(nn.Module):
         stem: int = 16,
         stages: tuple[tuple[int, int], ...] = ((32, 1), (64, 2), (160, 2)),
         features: int = 256,
+        looks: int = 32,
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [conv_bn(3, stem, 2), nn.ReLU()]
+        self.stem = nn.Sequential(conv_bn(3, stem, 2), nn.ReLU())
+        self.stages = nn.ModuleList()
         channels = stem
         for width, depth in stages:
-            layers += [conv_bn(channels, width, 2), nn.ReLU(), *(plain(width) for _ in range(depth))]
+            layers = [conv_bn(channels, width, 2), nn.ReLU(), *(plain(width) for _ in range(depth))]
+            self.stages.append(nn.Sequential(*layers))
             channels = width
-        self.backbone = nn.Sequential(*layers)
         self.expand = nn.Sequential(conv_bn(channels, features, kernel=1), nn.ReLU())
-        self.places = nn.Sequential(conv_bn(channels, 48), nn.ReLU())
-        self.looks = nn.Sequential(conv_bn(channels, 24, kernel=1), nn.ReLU())
+        self.places = nn.Sequential(conv_bn(channels, 32), nn.ReLU())
+        self.fine_places = nn.Sequential(conv_bn(stages[-2][0], 24, 2), nn.ReLU())
+        self.looks = nn.Sequential(conv_bn(channels, looks), nn.ReLU())
         cells = (CROP_PX // 2 ** (len(stages) + 1)) ** 2
-        self.shape = nn.Sequential(nn.Linear(48 * cells, 256), nn.ReLU())
+        self.shape = nn.Sequential(nn.Linear((32 + 24) * cells, 224), nn.ReLU())
         self.dropout = nn.Dropout(dropout)
         self.emotion = nn.Linear(features, 8)
         self.teacher = nn.Linear(features, 8)  # for training only
         self.fer2013 = nn.Linear(features, len(LABELS7))
         self.valence_arousal = nn.Linear(features, 2)
         self.presence = nn.Linear(features, 1)
-        self.embedding = nn.Linear(24 * cells, EMBEDDING)
-        self.mesh = nn.Linear(256, MESH_POINTS * 3)
-        self.points68 = nn.Linear(256, POINTS68 * 2)
-        self.box = nn.Linear(256, 4)
+        self.embedding = nn.Linear(looks * cells, EMBEDDING)
+        self.mesh = nn.Linear(224, MESH_POINTS * 3)
+        self.points68 = nn.Linear(224, POINTS68 * 2)
+        self.box = nn.Linear(224, 4)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Heads of crops uint8[B,S,S,3] RGB; positions in units of the crop's side around its middle."""
-        x = self._map(image)
+        fine, x = self._maps(image)
         mean = self.dropout(self.expand(x).mean((2, 3)))
-        shape = self.shape(self.places(x).flatten(1))
+        places = torch.cat([self.places(x), self.fine_places(fine)], 1)
+        shape = self.shape(places.flatten(1))
         return {
             "emotion": self.emotion(mean),
             "teacher": self.teacher(mean),
@@ -92,14 +96,17 @@ class FaceNet(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """What the heads without positions read, f32[B,features]."""
-        mean: Tensor = self.expand(self._map(image)).mean((2, 3))
+        mean: Tensor = self.expand(self._maps(image)[1]).mean((2, 3))
         return mean
 
-    def _map(self, image: Tensor) -> Tensor:
+    def _maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Features at 14x14 and at 7x7 cells."""
         # 128 is an exact 8-bit zero point, so an 8-bit network can take the crop's bytes as they are.
         x = (image.permute(0, 3, 1, 2).float() - 128.0) / 64.0
-        found: Tensor = self.backbone(x.contiguous(memory_format=torch.channels_last))
-        return found
+        x = fine = self.stem(x.contiguous(memory_format=torch.channels_last))
+        for stage in self.stages:
+            fine, x = x, stage(x)
+        return fine, x
 
 
 class ExportedFaceNet(nn.Module):
