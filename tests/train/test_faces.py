@@ -146,6 +146,7 @@ def test_degraded_crops_are_still_crops(seed):
     assert out.shape == image.shape
     assert out.dtype == np.uint8
     assert (image == before).all()
+    assert (degrade(image, np.random.default_rng(seed), plain=1) == before).all()
 
 
 def test_concordance_agrees_with_the_figure_and_punishes_shift_and_scale():

@@ -8,15 +8,16 @@ import numpy as np
 from vidfer.types import U8
 
 
-def degrade(image: U8, rng: np.random.Generator, *, small: bool = False) -> U8:
-    """A random mixture of video conditions applied to a crop uint8[S,S,3]; about a third stay as they are.
+def degrade(image: U8, rng: np.random.Generator, *, small: bool = False, plain: float = 0.3) -> U8:
+    """A random mixture of video conditions applied to a crop uint8[S,S,3].
 
     Args:
         image: The crop.
         rng: Decides what happens.
         small: The crop is an enlarged small face: what destroys detail is left out.
+        plain: Share of crops that stay as they are.
     """
-    if rng.random() < 0.3:
+    if rng.random() < plain:
         return image
     if rng.random() < 0.6:
         image = _colour(image, rng)

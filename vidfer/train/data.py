@@ -204,9 +204,18 @@ def random_boxes(box_px: F32, rng: np.random.Generator) -> tuple[F32, F32]:
 
 
 def augmented(
-    rows: FaceRows, targets: FaceTargets, basis: MeshBasis, index: I64, rng: np.random.Generator
+    rows: FaceRows, targets: FaceTargets, basis: MeshBasis, index: I64, rng: np.random.Generator, plain: float = 0.3
 ) -> dict[str, npt.NDArray[Any]]:
-    """One training batch: crops uint8[B,S,S,3] and targets in px of the crop, half of them mirrored."""
+    """One training batch: crops uint8[B,S,S,3] and targets in px of the crop, half of them mirrored.
+
+    Args:
+        rows: Training faces.
+        targets: What they say.
+        basis: Of their meshes.
+        index: Rows of the batch.
+        rng: Decides boxes, turns, mirroring and degradation.
+        plain: Share of crops that are not degraded.
+    """
     size = CROP_PX
     box, roll = random_boxes(rows.box_px[index], rng)
     transform = crop_transform(box, roll, size)
@@ -222,7 +231,9 @@ def augmented(
     mesh[flip] = mesh[flip][:, basis.mirror] * (-1, 1, 1) + (size - 1, 0, 0)
     points68[flip] = points68[flip][:, MIRROR68] * (-1, 1) + (size - 1, 0)
     return {
-        "image": np.stack([degrade(image, rng, small=s) for image, s in zip(images, small.tolist(), strict=True)]),
+        "image": np.stack(
+            [degrade(image, rng, small=s, plain=plain) for image, s in zip(images, small.tolist(), strict=True)]
+        ),
         "emotion": targets.emotion[index],
         "emotion_weight": targets.emotion_weight[index],
         "teacher": targets.teacher[index],

@@ -25,6 +25,8 @@ NAME = "face_analyzer"
 BATCH_FACES, BATCH_SCENE_FACES, BATCH_EMPTY = 108, 8, 12
 _BANK = 2048  # of the teacher's embeddings that a batch is compared with
 _CHECK_BATCH = 128
+# Share of faces that are not degraded, and in the last fifth of a run: videos are mostly better than the augmentation.
+_PLAIN, _PLAIN_AT_THE_END, _END = 0.3, 0.7, 0.8
 
 
 class FaceTask:
@@ -32,7 +34,8 @@ class FaceTask:
 
     name = NAME
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, epochs: int) -> None:
+        self.epochs = epochs
         self.model = FaceNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.basis = MeshBasis(folder / "mesh_basis.npz")
         rows = read_faces(folder, "train", self.basis)
@@ -51,10 +54,12 @@ class FaceTask:
     def batches(self, epoch: int, generator_seed: int) -> Iterator[dict[str, Tensor]]:
         """Batches of faces mixed with crops of scenes, without end: how many rows are drawn is random."""
         rng = np.random.default_rng([generator_seed, epoch])
+        plain = _PLAIN if epoch < _END * self.epochs else _PLAIN_AT_THE_END
         while True:
             order = self._draw_rows(rng)
             for start in range(0, len(order) - BATCH_FACES + 1, BATCH_FACES):
-                faces = augmented(self.rows, self.targets, self.basis, order[start : start + BATCH_FACES], rng)
+                chosen = order[start : start + BATCH_FACES]
+                faces = augmented(self.rows, self.targets, self.basis, chosen, rng, plain)
                 scenes = self.scenes.draw(BATCH_SCENE_FACES, BATCH_EMPTY, rng)
                 bank = self.known[rng.integers(0, len(self.known), _BANK)]
                 yield join(faces, scenes) | {"bank": torch.from_numpy(bank)}

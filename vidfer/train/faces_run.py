@@ -41,7 +41,7 @@ def fit_faces(
         resume: Go on where an earlier call stopped.
     """
     torch.manual_seed(seed)
-    task = FaceTask(data_dir)
+    task = FaceTask(data_dir, epochs)
     config = LoopConfig(
         epochs=epochs, steps_per_epoch=task.steps_per_epoch, seed=seed, threads=threads, evaluate_every=2
     )
