@@ -82,3 +82,15 @@ def test_the_card_gets_the_command_without_folders_of_this_machine(
         "which": "last",
     }
     assert json.loads(capfd.readouterr().out) == {"name": network}
+
+
+@pytest.mark.parametrize(
+    ("network", "function"), [("face_detector", "report_detector"), ("face_analyzer", "report_faces")]
+)
+def test_evaluate_prints_the_report_as_one_object(network, function, data, tmp_path, monkeypatch, capfd):
+    pytest.importorskip("torch")
+    calls = []
+    monkeypatch.setattr(f"vidfer.train.report.{function}", lambda *args: calls.append(args) or {"figures": {}})
+    assert cli.run(["train", "evaluate", network, "--data", str(data), "--model", str(tmp_path / "net.onnx")]) == 0
+    assert calls == [(tmp_path / "net.onnx", data)]
+    assert json.loads(capfd.readouterr().out) == {"figures": {}}

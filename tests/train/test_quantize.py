@@ -184,6 +184,12 @@ def test_errors_count_the_other_way() -> None:
     assert twin.lost(before, after) == {"mesh_error": 0.004, "ferplus_ece": -0.01, "accuracy": -0.1}
 
 
+def test_px_count_as_shares_of_the_picture() -> None:
+    assert twin.lost({"points15_rmse_px_lfpw": 1.8}, {"points15_rmse_px_lfpw": 1.896}) == {
+        "points15_rmse_px_lfpw": 0.001
+    }
+
+
 def test_rows_of_val_never_calibrate(detector: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
     monkeypatch.setattr(twin, "load_scenes", lambda path, split: asked.append(split) or [])

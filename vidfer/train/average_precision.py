@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidfer.types import F32, F64, Bool
+from vidfer.types import F32, F64, I64, Bool
 from vidfer.vision.geometry import iou
 
 
@@ -96,6 +96,14 @@ def bootstrap_interval(
     values = [pooled([matches[i] for i in rng.integers(0, len(matches), len(matches))]) for _ in range(rounds)]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def counts_at(matches: Sequence[tuple[F32, Bool, int]], threshold: float) -> tuple[I64, I64, I64]:
+    """Per picture: faces that count, those found with at least a score, and detections with it that count."""
+    faces = np.array([count for _, _, count in matches], np.int64)
+    right = np.array([right[score >= threshold].sum() for score, right, _ in matches], np.int64)
+    sure = np.array([(score >= threshold).sum() for score, _, _ in matches], np.int64)
+    return faces, right, sure
 
 
 def false_faces(found: Sequence[Found], threshold: float) -> float:

@@ -7,7 +7,7 @@ sets with different labels mix freely. Positions are in px of the crop.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,8 +101,8 @@ def decode_image(data: bytes) -> U8:
     return np.ascontiguousarray(image[..., 0]) if grey else np.asarray(image, np.uint8)
 
 
-def read_faces(folder: Path, split: str, basis: MeshBasis) -> FaceRows:
-    """Read one split ("train" or "val") of `folder/faces.parquet`.
+def read_faces(folder: Path, split: str, basis: MeshBasis, sets: Sequence[str] | None = None) -> FaceRows:
+    """Read one split ("train" or "val") of `folder/faces.parquet`, or some sets of it.
 
     Raises:
         DataError: The file or a column is missing.
@@ -110,7 +110,8 @@ def read_faces(folder: Path, split: str, basis: MeshBasis) -> FaceRows:
     path = folder / "faces.parquet"
     if not path.is_file():
         raise DataError(f"no training faces at {path}; give the folder that holds faces.parquet with --data")
-    table = pq.read_table(path, filters=[("split", "==", split)])
+    of_sets = [("set", "in", list(sets))] if sets else []
+    table = pq.read_table(path, filters=[("split", "==", split), *of_sets])
     if split == "train":
         table = _without_persons_of_val(table, path)
     missing = {"image", "set", "group", "label", "votes", "mesh_coef", "mesh_frame", "soft8"} - set(table.column_names)

@@ -16,16 +16,17 @@ from vidfer.train.average_precision import (
     Found,
     Truth,
     bootstrap_interval,
-    false_faces,
+    counts_at,
     match,
     pooled,
 )
 from vidfer.train.detector import DetectorNet, DetectorTask, PixelConv, predict
 from vidfer.train.export import export_onnx, git_sha
 from vidfer.train.loop import LoopConfig, fit, load_weights
+from vidfer.train.metrics import Array, figure, ratio, share
 from vidfer.train.scenes import Scene, held_out, load_scenes
 from vidfer.vision.detect import BOX, INPUT, SCORE, FaceDetector
-from vidfer.vision.session import Session
+from vidfer.vision.session import ModelCard, Session
 
 VERSION = "1.0"
 STEPS_PER_EPOCH = 250
@@ -159,36 +160,45 @@ def choose_threshold(network: nn.Module, pictures: Sequence[Scene]) -> float:
 
 
 def evaluate_detector(onnx_path: Path, data_dir: Path) -> dict[str, Any]:
-    """Figures of a shipped file on the val scenes, through the code that runs it.
+    """`figures` of a shipped file on the val scenes, at the threshold of its card."""
+    _, scenes, found, threshold = find_faces(onnx_path, data_dir)
+    return figures(scenes, found, threshold)
 
-    Returns:
-        `figures`, at the threshold of the file's card.
-    """
+
+def find_faces(onnx_path: Path, data_dir: Path) -> tuple[ModelCard, list[Scene], list[Found], float]:
+    """The card of a shipped file, the val scenes, what it finds there by the code of run time, and its threshold."""
     session = Session(onnx_path, device="cpu")
     detector = FaceDetector(session, threshold=_LOWEST_SCORE)
-    val = load_scenes(data_dir / "scenes.parquet", "val")
+    scenes = load_scenes(data_dir / "scenes.parquet", "val")
     found = []
-    for scene in val:
+    for scene in scenes:
         detections = detector.detect(ArrayPicture(scene.image))
         found.append((detections.box_px, detections.score))
-    return figures(val, found, float(session.card.details["threshold"]))
+    return session.card, scenes, found, float(session.card.details["threshold"])
 
 
 def figures(pictures: Sequence[Scene], found: Sequence[Found], threshold: float) -> dict[str, Any]:
-    """AP at IoU 0.5 with 95 % bootstrap intervals over pictures, recall and false faces at a threshold."""
+    """AP at IoU 0.5, recall, precision and false faces at a threshold; 95 % intervals by drawing pictures."""
     truths = [Truth(box_px=p.box_px, valid=p.valid) for p in pictures]
     result: dict[str, Any] = {"pictures": len(pictures)}
     for side in (20, 12):
         matches = [match(t, f, min_side=side) for t, f in zip(truths, found, strict=True)]
-        score, right = np.concatenate([m[0] for m in matches]), np.concatenate([m[1] for m in matches])
-        faces = sum(m[2] for m in matches)
+        faces, right, sure = counts_at(matches, threshold)
         result |= {
             f"ap50_{side}px": round(pooled(matches), 4),
             f"ap50_{side}px_interval": [round(v, 4) for v in bootstrap_interval(matches)],
-            f"faces_{side}px": faces,
-            f"recall_{side}px_at_threshold": round(float(right[score >= threshold].sum()) / max(1, faces), 4),
-            f"precision_{side}px_at_threshold": round(float(right[score >= threshold].mean()), 4),
+            f"faces_{side}px": int(faces.sum()),
+            **_with_interval(f"recall_{side}px_at_threshold", right, faces),
+            **_with_interval(f"precision_{side}px_at_threshold", right, sure),
         }
     empty = [f for f, p in zip(found, pictures, strict=True) if p.negative]
-    result["false_faces_per_negative_picture"] = round(false_faces(empty, threshold), 4)
+    if empty:
+        false = np.array([(score >= threshold).sum() for _, score in empty])
+        result |= _with_interval("false_faces_per_negative_picture", false, np.ones(len(empty)))
+        result["negative_pictures_with_false_faces"] = share(int((false > 0).sum()), len(empty)).as_dict()
     return result
+
+
+def _with_interval(name: str, counts: Array, of: Array) -> dict[str, Any]:
+    found = figure(ratio, counts, of)
+    return {name: round(found.value, 4), f"{name}_interval": [round(found.low, 4), round(found.high, 4)]}

@@ -26,6 +26,26 @@ class Figure:
         return {"value": round(self.value, 4), "low": round(self.low, 4), "high": round(self.high, 4), "n": self.n}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A metric with its columns, and which rows of the yardstick (increasing) they belong to."""
+
+    name: str
+    metric: Callable[..., float]
+    rows: npt.NDArray[np.int64]
+    columns: tuple[Array, ...]
+
+    def figure(self) -> Figure:
+        """On all of its rows."""
+        return figure(self.metric, *self.columns)
+
+    def within(self, group: npt.NDArray[np.bool_]) -> Measure:
+        """Only rows of a group, given as a mask of all rows of the yardstick."""
+        inside = group[self.rows]
+        columns = tuple(column[inside] for column in self.columns)
+        return Measure(name=self.name, metric=self.metric, rows=self.rows[inside], columns=columns)
+
+
 def figure(metric: Callable[..., float], *columns: Array, rounds: int = 1000, seed: int = 0) -> Figure:
     """The metric of aligned columns with a percentile bootstrap over rows (Efron, 1979)."""
     rng = np.random.default_rng(seed)
@@ -33,6 +53,34 @@ def figure(metric: Callable[..., float], *columns: Array, rounds: int = 1000, se
     draws = [metric(*(c[rows] for c in columns)) for rows in rng.integers(0, n, (rounds, n))]
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     return Figure(value=metric(*columns), low=float(low), high=float(high), n=n)
+
+
+def share(count: int, n: int) -> Figure:
+    """`count` of `n` with the score interval (Wilson, 1927); a bootstrap of 0 would say that there is never any."""
+    z = 1.959964
+    middle, spread = count + z * z / 2, z * np.sqrt(count * (n - count) / n + z * z / 4)
+    low, high = (float(middle + sign * spread) / (n + z * z) for sign in (-1, 1))
+    return Figure(value=count / n, low=low, high=high, n=n)
+
+
+def mean(values: Array) -> float:
+    """Mean of a figure that is known per row."""
+    return float(values.mean())
+
+
+def root_mean(squares: Array) -> float:
+    """Root of the mean of squares that are known per row."""
+    return float(np.sqrt(squares.mean()))
+
+
+def mean_square(prediction: Array, target: Array) -> float:
+    """Mean squared error."""
+    return float(((prediction - target) ** 2).mean())
+
+
+def ratio(counts: Array, of: Array) -> float:
+    """Sum over the rows of what was counted / of what there was to count."""
+    return float(counts.sum() / max(of.sum(), 1))
 
 
 def accuracy(prediction: Array, label: Array) -> float:

@@ -69,8 +69,7 @@ def make_targets(rows: FaceRows) -> FaceTargets:
 
 def emotion_targets(rows: FaceRows) -> tuple[F32, F32]:
     """Target distribution f32[N,8] and weight f32[N] of every row: votes, else label mixed with the teachers."""
-    soft7 = np.zeros_like(rows.soft8)
-    soft7[:, _SOFT7_TO_8] = rows.soft7
+    soft7 = soft7_of_8(rows)
     soft = np.where(np.isnan(soft7), rows.soft8, 0.8 * rows.soft8 + 0.2 * soft7)
     agreement = np.nan_to_num(np.minimum(rows.soft8, soft7).sum(1))
     target, weight = soft.copy(), 0.3 + 0.7 * agreement
@@ -84,6 +83,13 @@ def emotion_targets(rows: FaceRows) -> tuple[F32, F32]:
     weight[voted], weight[usable] = 0.0, 1.0
     target = np.nan_to_num(target, nan=1e-6)
     return (target / target.sum(1, keepdims=True)).astype(np.float32), weight.astype(np.float32)
+
+
+def soft7_of_8(rows: FaceRows) -> F32:
+    """The second teacher family's distribution f32[N,8] in the order of the first; contempt, which it lacks, is 0."""
+    soft7 = np.zeros_like(rows.soft8)
+    soft7[:, _SOFT7_TO_8] = rows.soft7
+    return soft7
 
 
 def fer2013_targets(rows: FaceRows) -> tuple[F32, F32]:
