@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 
-from vidfer.train import groups, keypoints, metrics, report, teachers
+from vidfer.train import conditions, groups, keypoints, metrics, report, teachers
 from vidfer.train.detector_run import figures
 from vidfer.train.evaluate import Task, emotion_tasks
 from vidfer.train.mesh import MIRROR68
@@ -91,9 +91,14 @@ def test_a_face_network_is_reported_with_its_teachers_and_labels(data: Path) -> 
     assert set(found["teachers"]) == {"soft8", "soft7", "soft_va", "mesh", "soft_id"}
     for teacher, of_teacher in found["teachers"].items():
         assert of_teacher, teacher
-        assert set(of_teacher) <= set(found["figures"])
+        assert set(of_teacher) <= set(found["figures"]) | set(found["further"])
     assert found["labels"]["ferplus_accuracy_of_a_repeat"]["n"] == 3  # pictures that are there more than once
     assert np.sum(found["classes"]["affectnet"]["confusion"]) == 6
+    of_conditions = found["groups"]["the same faces, changed"]
+    assert of_conditions["as they are"] == {
+        name: found["figures"][name] for name in (*conditions.FIGURES, "identity_pair_auc")
+    }
+    assert of_conditions["masked"] != of_conditions["as they are"]
 
 
 def test_a_detector_is_reported_with_its_false_faces(data: Path) -> None:
@@ -234,3 +239,22 @@ def test_votes_on_a_picture_that_is_there_three_times(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "faces.parquet")
     same, pairs = teachers.repeats(tmp_path)
     assert (same.tolist(), pairs.tolist()) == ([1], [3])
+
+
+@pytest.mark.parametrize("name", conditions.CONDITIONS)
+def test_conditions_change_a_copy_of_the_picture_alone(name: str) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (120, 100, 3), dtype=np.uint8)
+    before, mesh = image.copy(), rng.uniform(20, 80, (478, 2)).astype(np.float32)
+    changed = conditions.CONDITIONS[name](image, mesh)
+    assert (image == before).all()
+    assert (changed.shape, changed.dtype) == (image.shape, np.uint8)
+    assert (changed != image).any() == (name != "as they are")
+
+
+def test_a_mask_covers_what_is_below_the_nose() -> None:
+    mesh = np.stack(np.meshgrid(np.linspace(20, 80, 20), np.linspace(10, 90, 20)), -1).reshape(-1, 2)
+    mesh[1] = (50, 50)
+    changed = conditions.covered(np.zeros((100, 100, 3), np.uint8), mesh.astype(np.float32))
+    assert not changed[:50].any()
+    assert changed[55:88, 22:78].all()

@@ -96,7 +96,8 @@ def evaluate(network: Network, data: Data, model: ModelFile = None, precision: P
     """Measure an exported network on the rows of split val.
 
     Prints one JSON object: every figure with its 95 % interval, and figures by turn, size and light of the faces; for
-    the face network also by class, those of its teachers, and how far labels of the same pictures agree.
+    the face network also by class, on the same faces in grey, dark, small, compressed and masked, those of its
+    teachers, and how far labels of the same pictures agree.
     """
     from vidfer.vision.session import model_path
 

@@ -87,9 +87,9 @@ def class_figures(task: Task) -> dict[str, object]:
     confusion = np.zeros((len(task.labels),) * 2, int)
     np.add.at(confusion, (task.label, task.guess), 1)
     recall = {
-        name: figure(metrics.accuracy, task.guess[task.label == k], task.label[task.label == k]).as_dict()
-        for k, name in enumerate(task.labels)
-        if (task.label == k).any()
+        name: metrics.share(int(line[k]), int(line.sum())).as_dict()
+        for k, (name, line) in enumerate(zip(task.labels, confusion, strict=True))
+        if line.any()
     }
     return {"recall": recall, "labels": list(task.labels), "confusion": confusion.tolist()}
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vidfer.train.conditions import figures_under_conditions
 from vidfer.train.detector_run import figures as detector_figures
 from vidfer.train.detector_run import find_faces
 from vidfer.train.evaluate import (
@@ -45,13 +46,16 @@ def report_faces(network: Path, data_dir: Path) -> dict[str, Any]:
     tasks = emotion_tasks(yardstick.rows, heads)
     further = [*further_emotion_measures(tasks), *further_va_measures(yardstick.rows, heads["valence_arousal"])]
     grouped = [measure for measure in measures(yardstick, heads) if measure.name in _GROUPED]
+    groups = figures_by_group(grouped, face_groups(yardstick))
+    groups["the same faces, changed"] = figures_under_conditions(session, yardstick)
     return {
         "network": _network(session.card),
-        "figures": _plain(figures(yardstick, heads) | {measure.name: measure.figure() for measure in further}),
+        "figures": _plain(figures(yardstick, heads)),
+        "further": _plain({measure.name: measure.figure() for measure in further}),
         "teachers": {name: _plain(found) for name, found in teacher_figures(yardstick, data_dir).items()},
         "labels": _plain(label_figures(yardstick, data_dir)),
         "classes": {name: class_figures(tasks[name]) for name in _CLASSES},
-        "groups": _plain_groups(figures_by_group(grouped, face_groups(yardstick))),
+        "groups": _plain_groups(groups),
     }
 
 
