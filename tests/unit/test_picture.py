@@ -1,11 +1,14 @@
 """Pictures from arrays, and the scaling that all pictures share."""
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidfer.media.file import VideoFile
 from vidfer.media.picture import ArrayPicture, Turn
 
 
@@ -70,3 +73,18 @@ def test_turns_are_transpose_then_mirror(transpose, mirror_x, mirror_y):
     assert turn.size(6, 4) == (expected.shape[1], expected.shape[0])
     unmirrored = np.rot90(image, -turn.rotation // 90)
     assert np.array_equal(expected, unmirrored) or np.array_equal(expected, unmirrored[:, ::-1])
+
+
+@pytest.mark.parametrize(("orientation", "quarters"), [(1, 0), (3, 2), (6, 1), (8, 3)])
+def test_photos_come_upright_as_their_exif_says(tmp_path, orientation, quarters):
+    upright = np.zeros((64, 96, 3), np.uint8)
+    upright[:32, :48], upright[:32, 48:], upright[32:] = (200, 0, 0), (0, 200, 0), (0, 0, 200)
+    jpeg = cv2.imencode(".jpg", np.rot90(upright, quarters)[:, :, ::-1])[1].tobytes()
+    tiff = b"II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, 3, 1, orientation) + bytes(4)
+    exif = b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff
+    (tmp_path / "photo.jpg").write_bytes(jpeg[:2] + exif + jpeg[2:])
+    with VideoFile(tmp_path / "photo.jpg") as photo:
+        (frame,) = photo
+        found = frame.picture.rgb()
+    assert found.shape == upright.shape
+    assert np.abs(found.astype(int) - upright).mean() < 5

@@ -44,7 +44,12 @@ class Turn:
     @classmethod
     def of_frame(cls, frame: av.VideoFrame) -> Turn:
         """The turn that a frame's display matrix asks for; to the nearest quarter."""
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        try:
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+        except ValueError:
+            # PyAV 18 does not know all kinds of side data, and then gives none of them: photos with EXIF. Its own
+            # number, degrees counterclockwise, is right for whatever is not mirrored, as cameras write it.
+            return _QUARTERS[round(-frame.rotation / 90) % 4]
         if matrix is None:
             return cls()
         a, b, _, c, d = (int(v) for v in np.frombuffer(cast(Any, matrix), "<i4")[:5])
@@ -72,6 +77,15 @@ class Turn:
             code = -1 if self.mirror_x and self.mirror_y else int(self.mirror_x)
             image = cast(U8, cv2.flip(image, code))
         return image
+
+
+# By quarters clockwise.
+_QUARTERS = (
+    Turn(),
+    Turn(transpose=True, mirror_x=True),
+    Turn(mirror_x=True, mirror_y=True),
+    Turn(transpose=True, mirror_y=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
