@@ -20,10 +20,11 @@ from typing import Any
 import make_crowd
 import numpy as np
 
+from vidfer.pipeline.models import Models
 from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.report import peak_rss_bytes
 from vidfer.pipeline.results import Progress
-from vidfer.pipeline.run import Models, process_file
+from vidfer.pipeline.run import process_file
 
 _MB = 2**20
 _SETTLED = 0.25  # of the video: from there on memory should stay where it is

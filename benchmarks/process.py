@@ -23,9 +23,10 @@ import numpy as np
 
 from vidfer.media.file import VideoFile
 from vidfer.media.picture import ArrayPicture
+from vidfer.pipeline.models import Models
 from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.report import peak_rss_bytes
-from vidfer.pipeline.run import Models, process_file
+from vidfer.pipeline.run import process_file
 from vidfer.types import F32
 
 CROWD = "crowd"  # made by make_crowd.py

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from yuv import yuv_of
 
 from vidfer.errors import OutputError
 from vidfer.media.encode import VideoWriter
 from vidfer.media.file import VideoFile
-from vidfer.media.planes import YuvPicture
 from vidfer.media.synthetic import write_video
 from vidfer.types import ColourSpace
 
@@ -35,7 +35,7 @@ SD = colours()
 
 
 def yuv(*args, colours=SD):
-    return YuvPicture.of_rgb(picture(*args), colours)
+    return yuv_of(picture(*args), colours)
 
 
 def write(path, pts, *, time_base=Fraction(1, 12800), width=WIDTH, height=HEIGHT, colours=SD, **options):

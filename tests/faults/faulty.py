@@ -18,8 +18,11 @@ from typing import Any
 import numpy as np
 
 from vidfer.media.synthetic import write_video
+from vidfer.pipeline.models import Models
+from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.report import model_entries
-from vidfer.pipeline.run import Models
+from vidfer.pipeline.results import ProcessResult
+from vidfer.pipeline.run import process_file
 from vidfer.vision.detect import FaceDetector
 from vidfer.vision.face import FaceNetwork
 from vidfer.vision.session import ModelCard
@@ -93,6 +96,11 @@ class FastModels(Models):
         self.entries = model_entries(self.sessions)
         self.detector = FaceDetector(self.sessions[0], threshold=0.5)
         self.network = FaceNetwork(self.sessions[1])
+
+
+def process(clip: Path, folder: Path, progress: Any = None, **options: Any) -> ProcessResult:
+    """A whole run with the networks that take no time."""
+    return process_file(clip, ProcessOptions(output_dir=folder, **options), models=FastModels(), progress=progress)
 
 
 def fresh(error: BaseException) -> BaseException:

@@ -14,18 +14,13 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from faulty import ALL, NAME, DetectorSession, FastModels, contents, in_time, names, write_clip
+from faulty import ALL, NAME, DetectorSession, FastModels, contents, in_time, names
 
 from vidfer.cli import app as cli
 from vidfer.media.synthetic import write_video
 from vidfer.pipeline import batch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="names and pipes of POSIX")
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("clip") / f"{NAME}.mp4")
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import kill
 import pyarrow.parquet as pq
 import pytest
-from faulty import ALL, FRAMES, NAME, PARTS, FastModels, contents, in_time, names, write_clip
+from faulty import ALL, FRAMES, NAME, PARTS, FastModels, contents, names, process
 
 from vidfer.cli import app as cli
 from vidfer.cli import progress as cli_progress
@@ -23,33 +24,10 @@ from vidfer.errors import InputError, OutputError, one_line
 from vidfer.media.reading import Reading
 from vidfer.pipeline import batch, fingerprint, resume
 from vidfer.pipeline.fingerprint import Fingerprint
-from vidfer.pipeline.options import ProcessOptions
-from vidfer.pipeline.results import ProcessResult, Progress
-from vidfer.pipeline.run import process_file
+from vidfer.pipeline.results import Progress
 from vidfer.vision.track import FaceTracker
 
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("clip") / f"{NAME}.mp4")
-
-
-@pytest.fixture(scope="module")
-def reference(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reference")
-    process(clip, folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _small_parts_in_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(resume, "_PART_ROWS", 8)
-    with in_time():
-        yield
-
-
-def process(clip: Path, folder: Path, progress: Any = None, **options: Any) -> ProcessResult:
-    return process_file(clip, ProcessOptions(output_dir=folder, **options), models=FastModels(), progress=progress)
+pytestmark = pytest.mark.usefixtures("small_parts_in_time")
 
 
 def once(stage: str, action: Callable[[], object]) -> Callable[[Progress], None]:
@@ -223,6 +201,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], None] | None]:
     """A disk of its own under `disk`, and what sets its options; None where that is not allowed."""
     (disk := tmp_path / "disk").mkdir()
     if not mounts(disk):
+        warnings.warn("NOT TESTED ON A REAL DISK: no file system may be mounted here (root on Linux may)", stacklevel=1)
         yield None
         return
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -20,18 +20,15 @@ from faulty import (
     ALL,
     FRAMES,
     FULL,
-    NAME,
     PARTS,
     DetectorSession,
-    FastModels,
     NetworkSession,
     after,
     at_call,
     contents,
     fresh,
-    in_time,
     names,
-    write_clip,
+    process,
 )
 
 from vidfer.errors import OutputError
@@ -43,34 +40,10 @@ from vidfer.pipeline import finish as finishing
 from vidfer.pipeline import resume, scratch
 from vidfer.pipeline import run as run_module
 from vidfer.pipeline.cuts import CutDetector
-from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.results import ProcessResult, Progress
-from vidfer.pipeline.run import process_file
 from vidfer.vision.track import FaceTracker
 
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("clip") / f"{NAME}.mp4")
-
-
-@pytest.fixture(scope="module")
-def reference(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of a run that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("reference")
-    process(clip, folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _small_parts_in_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(resume, "_PART_ROWS", 8)
-    with in_time():
-        yield
-
-
-def process(clip: Path, folder: Path, progress: Any = None, **options: Any) -> ProcessResult:
-    return process_file(clip, ProcessOptions(output_dir=folder, **options), models=FastModels(), progress=progress)
+pytestmark = pytest.mark.usefixtures("small_parts_in_time")
 
 
 def check_what_is_left(folder: Path, before: dict[str, bytes], *, kept: bool) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yuv import yuv_of
 
 from vidfer.media.file import VideoFile
 from vidfer.media.picture import VideoPicture
-from vidfer.media.planes import YuvPicture
 from vidfer.output.canvas import Canvas, painted
 from vidfer.output.overlay import Overlay, OverlayFace, draw
 from vidfer.output.sprites import Sprite
@@ -62,7 +62,7 @@ def test_what_is_put_is_there_at_the_size_of_each_plane() -> None:
 @pytest.mark.parametrize("space", SPACES, ids=str)
 @given(st.tuples(*[st.integers(0, 255)] * 3))
 def test_painted_colours_are_those_of_the_encoder(space: ColourSpace, colour: tuple[int, int, int]) -> None:
-    wanted = YuvPicture.of_rgb(np.full((16, 16, 3), colour, np.uint8), space).planes()
+    wanted = yuv_of(np.full((16, 16, 3), colour, np.uint8), space).planes()
     assert np.abs(np.subtract(painted(colour, space), [int(plane[8 // 2, 4]) for plane in wanted])).max() <= 2
 
 
@@ -79,13 +79,13 @@ def faces() -> list[OverlayFace]:
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_drawing_on_planes_looks_like_drawing_on_rgb(space: ColourSpace) -> None:
     image = cv2.resize(np.random.default_rng(0).integers(40, 200, (9, 16, 3), np.uint8), (320, 240))
-    yuv, before = YuvPicture.of_rgb(image, space), YuvPicture.of_rgb(image, space)
+    yuv, before = yuv_of(image, space), yuv_of(image, space)
     Overlay(320, 240, space).draw(Canvas(yuv.writable()), faces())
     image = draw(image, faces())
     assert 2000 < (yuv.planes()[0] != before.planes()[0]).sum() < 20000
     # Luma has all the detail; a line is at least one pixel of chroma wide.
     limits = ((0.1, 0.001), (1.0, 0.03), (1.0, 0.03))
-    for got, wanted, (mean, far) in zip(yuv.planes(), YuvPicture.of_rgb(image, space).planes(), limits, strict=True):
+    for got, wanted, (mean, far) in zip(yuv.planes(), yuv_of(image, space).planes(), limits, strict=True):
         assert np.abs(got.astype(int) - wanted).mean() < mean
         assert (np.abs(got.astype(int) - wanted) > 12).mean() < far
 

@@ -92,12 +92,6 @@ class YuvPicture:
             target[:] = layout.turn.apply(plane)[: target.shape[0], : target.shape[1]]
         return upright
 
-    @classmethod
-    def of_rgb(cls, image: U8, colours: ColourSpace) -> YuvPicture:
-        """From RGB uint8[H,W,3] of an even size."""
-        height, width = image.shape[:2]
-        return cls(_converted(av.VideoFrame.from_ndarray(image, "rgb24"), width, height, colours), colours)
-
     def planes(self) -> tuple[U8, U8, U8]:
         """Y uint8[H,W], U and V uint8[H/2,W/2]: views, not to be written to unless they came from `writable()`."""
         return _planes(self.frame)

@@ -12,6 +12,7 @@ from vidfer.types import EMOTIONS, F32, F64
 
 _FREE_AFTER_S = 0.3
 _GAP_S, _GAP_STEPS = 0.5, 3.0  # curves close at longer gaps, as smoothing does
+_HOLD_S = 0.5  # the playhead shows a face that it has just passed
 _COLUMNS = 3 + len(EMOTIONS) + 4
 
 
@@ -131,3 +132,19 @@ class Lanes:
             for one in pieces
             if one[-1, 0] >= start_s and one[0, 0] <= end_s
         ]
+
+
+def twice(curve: Curve) -> Curve:
+    """Each of its moments two times."""
+    return Curve(
+        curve.face_id, np.repeat(curve.time_s, 2), np.repeat(curve.probabilities, 2, 0), np.repeat(curve.affect, 2, 0)
+    )
+
+
+def current(curves: list[Curve], time_s: float) -> tuple[Curve, int] | None:
+    """The piece and the place in it that the playhead is at."""
+    for curve in reversed(curves):
+        at = int(np.searchsorted(curve.time_s, time_s + 1e-6)) - 1
+        if at >= 0:
+            return (curve, at) if time_s - curve.time_s[at] <= _HOLD_S else None
+    return None

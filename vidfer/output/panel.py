@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from vidfer.output.canvas import SHIFT, Canvas
 from vidfer.output.labels import COLOURS, WHITE, Measures, OverlayFace, text_sprite
-from vidfer.output.lanes import Curve, Lanes
+from vidfer.output.lanes import Curve, Lanes, current, twice
+from vidfer.output.legend import AROUSAL, DIM, FILL, VALENCE, legend
 from vidfer.output.sprites import Sprite, ring_mask, rounded_mask, text_mask
 from vidfer.types import EMOTIONS, F32, U8, Colour, ColourSpace
 
 WINDOW_S = 20.0  # as much as is shown at once
 _SHORTEST_S = 1.0
-_HOLD_S = 0.5
 _TRAIL_S = 1.5
 _MOST_LANES = 4
 # Height of a lane against the picture's, by how many there are.
@@ -31,12 +31,7 @@ _LEAST_LANE, _LEAST_WIDE = 6.2, 28  # in heights of a letter
 _GROUND: Colour = (13, 15, 19)
 _LANE: Colour = (25, 29, 36)
 _GRID: Colour = (48, 54, 64)
-_DIM: Colour = (140, 148, 160)
 _INK: Colour = (20, 22, 26)
-_VALENCE: Colour = (240, 243, 248)
-_AROUSAL: Colour = (255, 150, 60)
-# Neutral is what is left over: as bright as the others it would be all one sees.
-_FILL: dict[str, Colour] = {**COLOURS, "neutral": (62, 69, 81)}
 _ONE = 1 << SHIFT
 
 Points = npt.NDArray[np.int32]
@@ -75,7 +70,7 @@ class Panel:
         self._axis = 2 * m.text
         below, pad, count = width >= height, m.text, len(self._lanes)
         wide = max(width, _even(_LEAST_WIDE * m.text)) if below else _even(max(0.9 * width, 40 * m.text))
-        self._legend = _legend(wide - 2 * pad, m)
+        self._legend = legend(wide - 2 * pad, m)
         feet = pad + (count - 1) * (pad // 2) + self._axis + sum(line.height for line in self._legend) + pad // 2
         lane = max(_LANE_HEIGHT[count - 1] * height, _LEAST_LANE * m.text)
         if not below:
@@ -164,7 +159,7 @@ class Panel:
         image[disc.y + middle - reach : disc.y + middle + reach, disc.x + middle] = m.paint(_GRID)
         if side < 9 * m.text:  # letters would be all one sees
             return
-        valence, arousal = text_sprite("V", _DIM, m), text_sprite("A", _DIM, m)
+        valence, arousal = text_sprite("V", DIM, m), text_sprite("A", DIM, m)
         valence.paste(
             image, disc.x + middle + reach - valence.width - m.text // 2, disc.y + middle - round(1.4 * m.text)
         )
@@ -181,13 +176,13 @@ class Panel:
         for curve in curves:
             x = (curve.time_s - start_s) * per_s
             if len(x) == 1:  # seen once: as wide as a pixel, so that it is seen at all
-                x, curve = np.array([x[0], x[0] + 1]), _twice(curve)
+                x, curve = np.array([x[0], x[0] + 1]), twice(curve)
             self._draw_emotions(upper.of(image), x, curve.probabilities)
             for column, colour, thin in (
-                (2, _VALENCE, True),
-                (3, _AROUSAL, True),
-                (0, _VALENCE, False),
-                (1, _AROUSAL, False),
+                (2, VALENCE, True),
+                (3, AROUSAL, True),
+                (0, VALENCE, False),
+                (1, AROUSAL, False),
             ):
                 self._draw_line(lower.of(image), x, curve.affect[:, column], colour, thin)
         ahead = min(upper.width, max(0, round((time_s - start_s) * per_s)))
@@ -196,7 +191,7 @@ class Panel:
         if coming.width:
             view = coming.of(image)
             cv2.addWeighted(view, 0.42, coming.of(self._ground), 0.58, 0, dst=view)
-        now = _current(curves, time_s)
+        now = current(curves, time_s)
         if now is not None:
             self._draw_now(image, lane, *now)
 
@@ -206,7 +201,7 @@ class Panel:
         for number in reversed(range(len(EMOTIONS))):
             foot = np.full(2, height + 1.0)
             outline = np.stack([np.concatenate([x, x[[-1, 0]]]), np.concatenate([tops[:, number], foot])], axis=1)
-            colour = self._m.paint(_FILL[EMOTIONS[number]])
+            colour = self._m.paint(FILL[EMOTIONS[number]])
             cv2.fillPoly(image, [_fixed(outline)], colour, cv2.LINE_AA, SHIFT)
 
     def _draw_line(self, image: U8, x: npt.NDArray[np.float64], values: F32, colour: Colour, thin: bool) -> None:
@@ -234,7 +229,7 @@ class Panel:
         )
         self._chip(curve.face_id, colour).paste(image, x, y)
         text_sprite(name, WHITE, m).paste(image, x, y + line + m.text // 2)
-        text_sprite(f"{min(99, round(sure * 100))}%", _DIM, m).paste(image, x, y + 2 * line + m.text // 2)
+        text_sprite(f"{min(99, round(sure * 100))}%", DIM, m).paste(image, x, y + 2 * line + m.text // 2)
         disc = self._disc(lane)
         view, radius, middle = disc.of(image), self._radius(disc.height), (disc.height - 1) / 2
         first = int(np.searchsorted(curve.time_s, curve.time_s[at] - _TRAIL_S))
@@ -269,7 +264,7 @@ class Panel:
         first = int(np.ceil(start_s / self._step_s))
         for tick in range(first, int((start_s + self._window_s) / self._step_s) + 1):
             x = round(plot.x + (tick * self._step_s - start_s) * per_s)
-            label = text_sprite(_clock(tick * self._step_s, self._step_s), _DIM, m)
+            label = text_sprite(_clock(tick * self._step_s, self._step_s), DIM, m)
             left = x - label.width // 2
             cv2.line(image, (x, foot + 1), (x, foot + max(2, m.text // 3)), m.paint(_GRID), max(1, m.line // 2))
             if left + label.width + m.text < clock_x or left > clock_x + clock.width + m.text:
@@ -293,56 +288,8 @@ def _mixed(colour: Colour, ground: Colour, part: float) -> Colour:
     return red, green, blue
 
 
-def _twice(curve: Curve) -> Curve:
-    return Curve(
-        curve.face_id, np.repeat(curve.time_s, 2), np.repeat(curve.probabilities, 2, 0), np.repeat(curve.affect, 2, 0)
-    )
-
-
-def _current(curves: list[Curve], time_s: float) -> tuple[Curve, int] | None:
-    """The piece and the place in it that the playhead is at."""
-    for curve in reversed(curves):
-        at = int(np.searchsorted(curve.time_s, time_s + 1e-6)) - 1
-        if at >= 0:
-            return (curve, at) if time_s - curve.time_s[at] <= _HOLD_S else None
-    return None
-
-
 def _clock(time_s: float, step_s: float) -> str:
     """Minutes and seconds, with tenths where the steps are that fine."""
     tenths = round(time_s * 10)
     text = f"{tenths // 600}:{tenths // 10 % 60:02}"
     return text if step_s == int(step_s) else f"{text}.{tenths % 10}"
-
-
-def _legend(width: int, m: Measures) -> list[Sprite]:
-    """What the colours mean, in as few lines as they fit into."""
-    names = [*((name, _FILL[name]) for name in EMOTIONS), ("valence", _VALENCE), ("arousal", _AROUSAL)]
-    swatch, height = m.text, round(m.text * 1.9)
-    lines: list[list[tuple[int, str, Colour]]] = [[]]
-    x = 0
-    for name, colour in names:
-        wide = swatch + m.text // 2 + text_mask(name, m.text).shape[1]
-        if x and x + wide > width:
-            lines.append([])
-            x = 0
-        lines[-1].append((x, name, colour))
-        x += wide + m.text
-    return [_legend_line(line, width, height, m) for line in lines]
-
-
-def _legend_line(line: list[tuple[int, str, Colour]], width: int, height: int, m: Measures) -> Sprite:
-    layers = []
-    top = (height - m.text) // 2
-    for x, name, colour in line:
-        swatch = rounded_mask(m.text, m.text if name in EMOTIONS else max(2, m.line), m.text * 0.25)
-        text = text_mask(name, m.text)
-        for mask, hue, left, y in (
-            (swatch, colour, x, top + (m.text - swatch.shape[0]) // 2),
-            (text, _DIM, x + m.text + m.text // 2, top),
-        ):
-            layer = np.zeros((height, width), np.float32)
-            part = mask[: height - y, : max(0, width - left)]
-            layer[y : y + part.shape[0], left : left + part.shape[1]] = part
-            layers.append((m.paint(hue), layer))
-    return Sprite.of(layers)

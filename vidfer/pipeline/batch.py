@@ -8,9 +8,10 @@ from pathlib import Path
 
 from vidfer.errors import VidferError
 from vidfer.media.inputs import find_videos
+from vidfer.pipeline.models import Models
 from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.results import OnProgress, ProcessResult, Progress, result_names
-from vidfer.pipeline.run import Models, process_file
+from vidfer.pipeline.run import process_file
 
 _log = logging.getLogger(__name__)
 

@@ -23,16 +23,14 @@ from vidfer.pipeline.analyze import Analyzer, available_cores
 from vidfer.pipeline.earlier import Earlier, find_earlier, refuse_video
 from vidfer.pipeline.fingerprint import Fingerprint
 from vidfer.pipeline.finish import finish
+from vidfer.pipeline.models import Models
 from vidfer.pipeline.options import ProcessOptions, config_hash, frame_interval_s
 from vidfer.pipeline.render import render
-from vidfer.pipeline.report import Account, StageTimes, footer, model_entries, timings
+from vidfer.pipeline.report import Account, StageTimes, footer, timings
 from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder
 from vidfer.pipeline.resume import PARTS_VERSION, Journal, Recorder
 from vidfer.pipeline.timed import TimedDetector, TimedNetwork, TimedTracker, timed_frames
 from vidfer.smooth import Smoothing
-from vidfer.vision import session
-from vidfer.vision.detect import FaceDetector
-from vidfer.vision.face import FaceNetwork
 from vidfer.vision.track import FaceTracker, TrackerOptions
 from vidfer.vision.tracklets import LinkOptions
 
@@ -40,25 +38,6 @@ _log = logging.getLogger(__name__)
 
 # Beyond this many the interpreter, which runs one thread at a time, is busy with the small steps in between.
 _MOST_WORKERS = 4
-# Below the threshold in the detector's card, which is for single pictures: here a whole track decides
-# (`tracks.SURE_FACE`).
-_POSSIBLE_FACE = 0.55
-
-
-class Models:
-    """Both networks, loaded once for all sources of a run."""
-
-    def __init__(self, device: str = "auto", precision: str = "auto") -> None:
-        self.sessions = [session.load(name, device=device, precision=precision) for name in session.MODELS]
-        self.entries = model_entries(self.sessions)
-        detector, analyzer = self.sessions
-        self.detector = FaceDetector(detector, threshold=_POSSIBLE_FACE)
-        self.network = FaceNetwork(analyzer)
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """Name -> sha256."""
-        return {entry["name"]: entry["sha256"] for entry in self.entries}
 
 
 def process_file(
