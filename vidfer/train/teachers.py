@@ -76,7 +76,7 @@ def label_figures(yardstick: Yardstick, data_dir: Path) -> Figures:
     * `ferplus_accuracy_of_a_repeat`: many pictures are in FER2013 several times, byte by byte, and were voted on each
       time; the majority of one vote against that of another (both splits, since the labels alone are compared).
 
-    Nothing in the data tells how far AffectNet's labels (one rater), DiffusionFER's or the mesh agree with themselves.
+    Nothing in the data tells how far AffectNet's labels (one rater) or DiffusionFER's agree with themselves.
     """
     rows = yardstick.rows
     voted = (rows.label7 != "") & (np.nan_to_num(rows.votes[:, :7]).sum(1) > 0)
