@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vidfer.pipeline.queues import Aborted, Channel, Worker, read_ahead, run_in_thread
+from vidfer.pipeline.queues import Aborted, Channel, Mailboxes, Worker, read_ahead, run_in_thread
 
 
 def joined(worker: Worker, seconds: float = 5.0) -> Worker:
@@ -186,3 +186,22 @@ def test_read_ahead_closes_a_generator_that_was_left_early() -> None:
     with read_ahead("decode", produce(), 2) as items:
         next(iter(items))
     assert closed == [True]
+
+
+def test_the_newest_item_of_each_sender_waits_and_the_one_before_is_given_back() -> None:
+    boxes = Mailboxes[int]()
+    assert boxes.put("a", 1) is None
+    assert boxes.put("b", 2) is None
+    assert boxes.put("a", 3) == 1
+    assert boxes.take(0) == {"a": 3, "b": 2}
+    assert boxes.take(0) == {}
+    assert boxes.put("a", 4) is None
+
+
+def test_who_waits_for_mail_is_woken() -> None:
+    boxes = Mailboxes[int]()
+    taken: list[dict[str, int]] = []
+    worker = run_in_thread("take", lambda: taken.append(boxes.take(60)))
+    boxes.put("a", 1)
+    joined(worker).join()
+    assert taken == [{"a": 1}]

@@ -15,7 +15,7 @@ import click
 import typer
 
 from vidfer import __version__
-from vidfer.cli import doctor, probe, process, render, schema, smooth, train
+from vidfer.cli import doctor, probe, process, render, schema, smooth, train, watch
 from vidfer.cli.stopping import Interrupted
 from vidfer.errors import VidferError, one_line
 
@@ -30,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("process")(process.process)
+app.command("watch")(watch.watch)
 app.command("render")(render.render)
 app.command("probe")(probe.probe)
 app.command("smooth")(smooth.smooth)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class ProgressLine:
 
     def __init__(self, stream: TextIO, *, live: bool, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
-        self._live = live
+        self.live = live
         self._now = now
         self._due = now() + (0 if live else _SPARSE_S)
         self._shown = False
@@ -76,9 +78,13 @@ class ProgressLine:
         now = self._now()
         if now < self._due:
             return
-        self._due = now + (_LIVE_S if self._live else _SPARSE_S)
+        self._due = now + (_LIVE_S if self.live else _SPARSE_S)
         text = f"{source}: {describe(progress)}"
-        if self._live:
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """Show this, over what was shown before on a terminal."""
+        if self.live:
             width = shutil.get_terminal_size().columns - 1
             _write(self._stream, f"\r{text[:width]}\x1b[K")
             self._shown = True
@@ -106,12 +112,38 @@ class LogLines(logging.Handler):
         _write(self._stream, f"vidfer: {record.levelname.lower()}: {self.format(record)}\n")
 
 
+class JsonLines(logging.Handler):
+    """The log as JSON, one object a line: time, level, message, and what a record says besides."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        utc = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry = {"utc": utc, "level": record.levelname.lower(), "message": record.getMessage()}
+        besides = {name: getattr(record, name, None) for name in ("camera", "event", "reason")}
+        entry |= {name: value for name, value in besides.items() if value is not None}
+        if record.exc_info:
+            entry["traceback"] = logging.Formatter().formatException(record.exc_info)
+        _write(self._stream, json.dumps(entry, ensure_ascii=False) + "\n")
+
+
 @contextmanager
-def logs_shown(line: ProgressLine, stream: TextIO, *, debug: bool, quiet: bool) -> Iterator[None]:
-    """Send vidfer's own log to `stream`: everything with `debug`, errors only with `quiet`, else warnings too."""
+def logs_shown(
+    line: ProgressLine,
+    stream: TextIO,
+    *,
+    debug: bool,
+    quiet: bool,
+    usual: int = logging.WARNING,
+    handler: logging.Handler | None = None,
+) -> Iterator[None]:
+    """Send vidfer's own log to `stream`, or to `handler`: all with `debug`, errors only with `quiet`, else `usual`."""
     logger = logging.getLogger("vidfer")
-    handler, level = LogLines(stream, line), logger.level
-    logger.setLevel(logging.DEBUG if debug else logging.ERROR if quiet else logging.WARNING)
+    handler, level = handler or LogLines(stream, line), logger.level
+    logger.setLevel(logging.DEBUG if debug else logging.ERROR if quiet else usual)
     logger.addHandler(handler)
     try:
         yield

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threading import Event
 
 
 class Stopped(KeyboardInterrupt):
@@ -32,6 +36,23 @@ def stoppable() -> Iterator[None]:
     What is on the disk is whole at any time, so ending on the spot is safe. A signal that is ignored (Ctrl-C for a
     background job of a shell) stays so.
     """
+
+    def stop(number: int) -> None:
+        raise Stopped(number)
+
+    with _handled(stop):
+        yield
+
+
+@contextmanager
+def draining(wanted: Event) -> Iterator[None]:
+    """Within the block, Ctrl-C and SIGTERM set an event once; the next one ends the process on the spot."""
+    with _handled(lambda _: wanted.set()):
+        yield
+
+
+@contextmanager
+def _handled(first: Callable[[int], None]) -> Iterator[None]:
     asked = False
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -39,7 +60,7 @@ def stoppable() -> Iterator[None]:
         if asked:
             os._exit(128 + number)
         asked = True
-        raise Stopped(number)
+        first(number)
 
     before = {}
     for name in ("SIGINT", "SIGTERM"):

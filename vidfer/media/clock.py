@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 _RESET_S = 1
+_JUMP_S = 5  # stamps of a camera may run so far from the clock on the wall from one frame to the next
 _VARIABLE = 0.01
 _USUAL = 0.9  # of the steps, from which on longer ones are holes
 _FEW_REPEATED = 0.05  # of the steps
@@ -192,3 +193,71 @@ class Clock:
         if last is None:
             return Fraction(0)
         return last + (Fraction(duration) if duration else self._nominal or 0)
+
+
+class LiveClock:
+    """Times of the frames of a camera: by its stamps where they go on, by this machine's clock where they do not.
+
+    Never back, over any number of connections: a new epoch begins with each of them, and wherever the stamps jump.
+
+    Args:
+        epoch: Of the first frame.
+        time_s: Of the first frame.
+    """
+
+    def __init__(self, *, epoch: int, time_s: float) -> None:
+        self._epoch, self._time_s = epoch, time_s
+        self._offset_s: float | None = None  # from stamps to times; None before the first stamp of an epoch
+        self._stamp_s = self._first_stamp_s = 0.0
+        self._step_s = 0.0  # the last one that was fine
+        self._came: float | None = None  # when the last frame came
+        self._begins = self._connected = self._arrivals = False
+        self._anchor = self._nominal_s = 0.0
+
+    @property
+    def stamped_s(self) -> float:
+        """How far the stamps of this connection have come."""
+        return self._stamp_s - self._first_stamp_s
+
+    def connect(self, *, arrivals: bool, frame_rate: Fraction | None = None) -> None:
+        """A new connection, or another picture.
+
+        Args:
+            arrivals: Frames come when they are made: the clock on the wall says how far they are apart.
+            frame_rate: As declared, for streams whose first frames have no stamps and come all at once.
+        """
+        self._arrivals, self._begins = arrivals, self._came is not None
+        self._nominal_s = float(1 / frame_rate) if frame_rate else 0.0
+        self._offset_s, self._connected = None, True
+
+    def moment(self, pts: int | None, tick: Fraction, now: float) -> tuple[int, float]:
+        """Epoch and time of the next frame, from its stamp and from when it came."""
+        stamp_s = None if pts is None else float(pts * tick)
+        elapsed_s = 0.0 if self._came is None else now - self._came
+        # Frames of a recording come as fast as they are read.
+        guess_s = self._time_s + (elapsed_s if self._arrivals or self._begins else self._step_s)
+        if stamp_s is not None and self._offset_s is None and not (self._begins or self._connected):
+            guess_s = self._time_s + (self._nominal_s or elapsed_s)  # the frames before had no stamps
+        time_s = guess_s
+        if stamp_s is not None and self._offset_s is not None:
+            step_s, time_s = stamp_s - self._stamp_s, stamp_s + self._offset_s
+            if step_s < -_RESET_S or (self._arrivals and abs(time_s - guess_s) > _JUMP_S):
+                self._begins, self._offset_s, time_s = True, None, guess_s
+            elif step_s > 0:
+                self._step_s = step_s
+            else:  # some cameras repeat one stamp for ever
+                time_s = guess_s
+        if stamp_s is not None:
+            if self._offset_s is None:
+                self._offset_s, self._first_stamp_s = time_s - stamp_s, stamp_s
+            self._stamp_s = stamp_s
+        if self._connected:
+            self._anchor, self._connected = now - time_s, False
+        self._epoch += self._begins
+        self._begins, self._came = False, now
+        self._time_s = max(self._time_s, time_s)
+        return self._epoch, self._time_s
+
+    def due(self, time_s: float) -> float:
+        """When a frame of this time is to be shown, if the first one of the connection was when it came."""
+        return self._anchor + time_s

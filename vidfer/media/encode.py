@@ -39,12 +39,14 @@ _LATEST_START_S = 10
 # A fixed quantiser saves x264 to guess beforehand what each frame will cost.
 _ENCODER = {"preset": "ultrafast", "qp": "23", "x264-params": "deblock=0,0"}
 _MOST_THREADS = 4  # each holds some frames
+_FRAGMENT_FRAMES = 50  # from key frame to key frame, where each is a fragment: what a kill costs
 
 
 class VideoWriter:
     """Writes an MP4 (H.264, yuv420p, faststart) frame by frame; a context manager.
 
-    The file appears under its name when the block ends well; until then it is NAME.part, and an error removes it.
+    The file appears under its name when the block ends well; until then it is NAME.part, and an error removes it. A
+    fragmented one is there from the start and can be played at any moment, also after a kill; an error leaves it.
     Stamps are kept exactly, variable frame rate included. A video that starts before 0 or more than ten seconds late is
     moved to 0 together with its sound: MP4 would show nothing for that long.
 
@@ -56,6 +58,7 @@ class VideoWriter:
         frame_rate: The source's average; None where it is unknown.
         audio_from: The file whose sound is carried over.
         colours: What the numbers of the pictures mean.
+        fragmented: For recordings that have no end yet.
 
     Raises:
         OutputError: The file cannot be written.
@@ -71,11 +74,13 @@ class VideoWriter:
         frame_rate: Fraction | None = None,
         audio_from: Path | None = None,
         colours: ColourSpace,
+        fragmented: bool = False,
     ) -> None:
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise ValueError(f"a video must have an even width and height, got {width}x{height}")
         self._path = Path(path)
-        self._part = self._path.with_name(self._path.name + ".part")
+        self._fragmented = fragmented
+        self._part = self._path if fragmented else self._path.with_name(self._path.name + ".part")
         self._size = (width, height)
         self._time_base = Fraction(time_base)
         rate = (frame_rate or _FALLBACK_RATE).limit_denominator(1 << 16)
@@ -152,10 +157,12 @@ class VideoWriter:
         # the source's ticks keeps it exact.
         ticks = self._time_base.denominator
         movie_ticks = ticks * -(-_MOVIE_TICKS // ticks)
-        return {"movflags": "+faststart", "video_track_timescale": str(ticks), "movie_timescale": str(movie_ticks)}
+        order = "+frag_keyframe+empty_moov+default_base_moof" if self._fragmented else "+faststart"
+        return {"movflags": order, "video_track_timescale": str(ticks), "movie_timescale": str(movie_ticks)}
 
     def _add_video(self, rate: Fraction) -> VideoStream:
-        stream = self._container.add_stream("libx264", rate=rate, options=_ENCODER)
+        options = {**_ENCODER, "g": str(_FRAGMENT_FRAMES)} if self._fragmented else _ENCODER
+        stream = self._container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = self._size
         stream.pix_fmt = pixels_of(self._colours)
         context, colours = stream.codec_context, self._colours
@@ -191,8 +198,9 @@ class VideoWriter:
             self._audio.close()
         with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             self._container.close()
-        with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
+        if not self._fragmented:
+            with contextlib.suppress(OSError):
+                self._part.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _readable_errors(self) -> Iterator[None]:

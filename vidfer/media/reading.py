@@ -38,7 +38,7 @@ _MOST_FAILURES = 50
 _TEXT_ART = frozenset({"adf", "bin", "idf", "tty", "xbin"})
 
 
-class _Ticket:
+class Ticket:
     """What a packet hands on to its frames; a new object for each, since PyAV goes by the address."""
 
     __slots__ = ("number",)
@@ -66,7 +66,7 @@ class Reading:
         self._last_packet: int | None = None
         self.container = open_container(path)
         try:
-            self.video = _ready(pick_stream(self.container, path, stream), path, stream, threads)
+            self.video = ready(pick_stream(self.container, path, stream), path, stream, threads)
             self._codec = self.video.codec_context.codec.canonical_name
         except BaseException:
             self.container.close()
@@ -99,7 +99,7 @@ class Reading:
                     yield from self._rest(ledger, number)
                 continue
             for frame in frames:
-                yield (frame.opaque.number if isinstance(frame.opaque, _Ticket) else number), frame
+                yield (frame.opaque.number if isinstance(frame.opaque, Ticket) else number), frame
 
     def _rest(self, ledger: Ledger, end: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """The frames that a decoder of several threads withholds when one of the last packets fails, decoded again."""
@@ -136,7 +136,7 @@ class Reading:
             # An empty packet would tell the decoder that the stream is over.
             hidden = packet.size == 0 or is_hidden(packet, self._codec)
             number = ledger.read(packet, hidden=hidden, joined=not hidden and fields.is_second(packet))
-            packet.opaque = _Ticket(number)
+            packet.opaque = Ticket(number)
             if packet.size:
                 yield number, packet
         yield number + 1, None
@@ -167,7 +167,7 @@ def open_container(path: Path) -> InputContainer:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}") from error
 
 
-def pick_stream(container: InputContainer, path: Path, stream: int) -> VideoStream:
+def pick_stream(container: InputContainer, path: Path | str, stream: int) -> VideoStream:
     """The N-th video stream; attached pictures (album covers) are not videos."""
     videos = [video for video in container.streams.video if not video.disposition & Disposition.attached_pic]
     if not videos:
@@ -192,8 +192,10 @@ def is_hidden(packet: Packet[VideoStream], codec: str) -> bool:
     return False
 
 
-def _ready(video: VideoStream, path: Path, stream: int, threads: int | None) -> VideoStream:
-    """The stream, its decoder set up."""
+def ready(
+    video: VideoStream, path: Path | str, stream: int, threads: int | None = None, *, live: bool = False
+) -> VideoStream:
+    """The stream, its decoder set up; one that is `live` holds no frames back to keep its threads busy."""
     context = video.codec_context
     if context is None:
         raise InputError(f"{path}: no decoder for video stream {stream}: convert the file to H.264 first")
@@ -201,6 +203,6 @@ def _ready(video: VideoStream, path: Path, stream: int, threads: int | None) -> 
         small = video.width * video.height <= _ONE_THREAD_UP_TO_PX
         threads = 1 if small else min(_MOST_THREADS, os.cpu_count() or 1)
     context.thread_count = threads
-    context.thread_type = "NONE" if threads == 1 else "FRAME"
+    context.thread_type = "NONE" if threads == 1 else "SLICE" if live else "FRAME"
     context.flags |= Flags.copy_opaque
     return video

@@ -100,9 +100,9 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - handed on by join
             self._error = error
 
-    def wait(self) -> None:
-        """Wait for the end of the thread, however it ends."""
-        self._thread.join()
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait for the end of the thread, however it ends; no longer than this, where it may hang."""
+        self._thread.join(timeout_s)
 
     def join(self) -> None:
         """Wait for the end of the thread and raise the error it ended with, if any."""
@@ -141,3 +141,26 @@ def read_ahead(name: str, items: Iterable[T], capacity: int) -> Iterator[Channel
     finally:
         channel.abort(Aborted("the reader is gone"))
         worker.join()
+
+
+class Mailboxes(Generic[T]):
+    """One place for each of many senders: the newest item wins, and nobody waits for room."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, T] = {}
+        self._changed = threading.Condition()
+
+    def put(self, sender: str, item: T) -> T | None:
+        """Lay an item down; gives the one that nobody had fetched, if there was one."""
+        with self._changed:
+            overtaken = self._items.get(sender)
+            self._items[sender] = item
+            self._changed.notify_all()
+            return overtaken
+
+    def take(self, timeout_s: float) -> dict[str, T]:
+        """Everything that is there, by sender; waits until there is something, but no longer than this."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._items), timeout_s)
+            taken, self._items = self._items, {}
+            return taken

@@ -25,7 +25,7 @@ from vidfer.smooth import Smoothing
 from vidfer.types import EMOTIONS
 from vidfer.vision.session import Session
 
-_TOPOLOGY = {68: "ibug68", 478: "mesh478", None: None}
+TOPOLOGY = {68: "ibug68", 478: "mesh478", None: None}
 
 
 class StageTimes:
@@ -121,7 +121,7 @@ def footer(
         "sampling": {key: getattr(options, key) for key in ("start", "end", "fps", "stride")},
         "models": models,
         "emotion_labels": list(EMOTIONS),
-        "landmark_topology": _TOPOLOGY[options.landmarks],
+        "landmark_topology": TOPOLOGY[options.landmarks],
         "tracker": tracker,
         "smoothing": {"preset": options.smooth, **asdict(smoothing)},
         "options": options.deciding(),

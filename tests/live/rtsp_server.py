@@ -1,0 +1,46 @@
+"""A camera for tests: GStreamer's RTSP server on loopback. Run by the system's python3, which has its bindings.
+
+    python3 rtsp_server.py PORT USER:PASSWORD|- PATH=LAUNCH ...
+
+prints its port as soon as it serves.
+"""
+
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+
+def serve(port, login, mounts):
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(port)
+    if login != "-":
+        token = GstRtspServer.RTSPToken()
+        token.set_string("media.factory.role", "viewer")
+        auth = GstRtspServer.RTSPAuth()
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(*login.split(":")), token)
+        server.set_auth(auth)
+    for mount in mounts:
+        path, launch = mount.split("=", 1)
+        factory = GstRtspServer.RTSPMediaFactory()
+        factory.set_launch(launch)
+        factory.set_shared(True)
+        permissions = GstRtspServer.RTSPPermissions()
+        role = Gst.Structure.new_empty("viewer")
+        role.set_value("media.factory.access", True)
+        role.set_value("media.factory.construct", True)
+        permissions.add_role_from_structure(role)
+        factory.set_permissions(permissions)
+        server.get_mount_points().add_factory(path, factory)
+    if server.attach(None) == 0:
+        sys.exit(f"port {port} is taken")
+    print(server.get_bound_port(), flush=True)
+    GLib.MainLoop().run()
+
+
+serve(sys.argv[1], sys.argv[2], sys.argv[3:])

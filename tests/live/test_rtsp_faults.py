@@ -1,0 +1,200 @@
+"""Everything that cameras do wrong, by a real RTSP server on loopback: what was written stays, and the table says why.
+
+Each fault happens once here. Twenty times each, and the other slow ones (minutes):
+
+    python -m pytest tests/live -m slow
+"""
+
+import numpy as np
+import pytest
+from streams import RtspServer, clip, show, show_without_time
+from watching import Watching, events, footers, table, until
+
+WRONG = "someone:else"
+PASSWORD = "pass-word-4711"
+
+
+def killed(camera, watching, loops):
+    camera.kill()
+    watching.until(lambda c: c.state == "waiting")
+    camera.start()
+
+
+def frozen(camera, watching, loops):
+    camera.freeze()
+    watching.until(lambda c: c.state == "waiting")
+    camera.thaw()
+
+
+def killed_and_frozen_while_it_starts(camera, watching, loops):
+    camera.kill()
+    camera.start()
+    camera.freeze()
+    watching.until(lambda c: c.last_error is not None and "no answer" in c.last_error)
+    camera.kill()
+    camera.start()
+
+
+def not_found(camera, watching, loops):
+    camera.kill()
+    mounts, camera.mounts = camera.mounts, {"/other": camera.mounts["/live"]}
+    camera.start()
+    watching.until(lambda c: c.last_error is not None and "404" in c.last_error)
+    camera.kill()
+    camera.mounts = mounts
+    camera.start()
+
+
+def wrong_password(camera, watching, loops):
+    camera.kill()
+    login, camera.login = camera.login, WRONG
+    camera.start()
+    watching.until(lambda c: c.last_error == "wrong user or password")
+    camera.kill()
+    camera.login = login
+    camera.start()
+
+
+def another_picture(camera, watching, loops):
+    camera.kill()
+    before = camera.mounts["/live"]
+    small, large = show(clip(loops)), show(clip(loops, size=(480, 270), rate=15))
+    camera.mounts = {"/live": large if before == small else small}
+    camera.start()
+
+
+def another_codec(camera, watching, loops):
+    camera.kill()
+    before = camera.mounts["/live"]
+    old, new = show(clip(loops)), show(clip(loops, "h265"))
+    camera.mounts = {"/live": new if before == old else old}
+    camera.start()
+
+
+FAULTS = {
+    fault.__name__: fault
+    for fault in (
+        killed, frozen, killed_and_frozen_while_it_starts, not_found, wrong_password, another_picture, another_codec,
+    )
+}  # fmt: skip
+SLOW = {"killed_and_frozen_while_it_starts"}
+
+
+def suffer(fault, times, tmp_path, loops, caplog):
+    """Let a fault happen, so many times, to a camera that is watched."""
+    login = f"me:{PASSWORD}"
+    caplog.set_level("DEBUG")
+    with (
+        RtspServer({"/live": show(clip(loops))}, login) as camera,
+        Watching(tmp_path, camera.url("/live", login)) as watching,
+    ):
+        watching.until_frames(10)
+        known = {}
+        for _ in range(times):
+            watching.until_pieces(len(known) + 1)
+            known |= {path: path.read_bytes() for path in watching.parts()}
+            fault(camera, watching, loops)
+            watching.until_frames(10)
+        assert watching.camera().reconnects >= times
+    assert all(path.read_bytes() == was for path, was in known.items())
+    rows = table(tmp_path)
+    assert len(rows) == watching.result[0].frames
+    assert (np.diff(rows["frame"]) > 0).all()
+    assert (np.diff(rows["timestamp"]) >= 0).all()
+    assert rows["face_id"].dropna().is_monotonic_increasing
+    assert rows.groupby("epoch")["face_id"].nunique().max() <= 8
+    assert rows["epoch"].iloc[-1] >= times
+    said = [event for event, _ in events(tmp_path)]
+    assert said.count("lost") >= times
+    assert said.count("live") == watching.result[0].reconnects + 1
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert PASSWORD.encode() not in written
+    assert PASSWORD not in caplog.text + str(watching.result) + repr(watching.options)
+
+
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name not in SLOW])
+def test_a_fault_ends_nothing_and_is_told(fault, tmp_path, loops, caplog):
+    suffer(FAULTS[fault], 1, tmp_path, loops, caplog)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_twenty_times_ends_nothing_and_is_told(fault, tmp_path, loops, caplog):
+    suffer(FAULTS[fault], 20, tmp_path, loops, caplog)
+
+
+def test_a_camera_that_is_not_there_yet_is_waited_for(tmp_path, loops):
+    camera = RtspServer({"/live": show(clip(loops))})
+    with Watching(tmp_path, camera.url("/live")) as watching:
+        try:
+            watching.until(lambda c: c.state == "waiting" and c.last_error == "Connection refused")
+            camera.start()
+            watching.until_frames(5)
+        finally:
+            camera.kill()
+    assert events(tmp_path)[0] == ("lost", "Connection refused")
+    assert watching.result[0].reconnects == 0
+
+
+def test_one_camera_that_is_dead_takes_nothing_from_the_other(tmp_path, loops):
+    with RtspServer({"/live": show(clip(loops))}) as camera:
+        urls = [camera.url("/live"), camera.url("/nothing"), "rtsp://127.0.0.1:1/refused", "gopher://old"]
+        with Watching(tmp_path, *urls) as watching:
+            watching.until(lambda c: c.state == "failed", 3)
+            watching.until(lambda c: c.last_error is not None and "404" in c.last_error, 1)
+            watching.until(lambda c: c.last_error == "Connection refused", 2)
+            watching.until_frames(30)
+    assert len(table(tmp_path)) == watching.result[0].frames
+    assert [camera.frames for camera in watching.result[1:]] == [0, 0, 0]
+
+
+def test_lost_packets_over_udp_cost_frames_not_the_camera(tmp_path, loops):
+    launch = show(clip(loops), pay="mtu=400", after="! identity drop-probability=0.02")
+    with RtspServer({"/live": launch}) as camera, Watching(tmp_path, camera.url("/live"), transport="udp") as watching:
+        watching.until_frames(10)
+
+        def damaged(c):
+            return any(f["counts"]["corrupt"] or f["counts"]["undecodable"] for f in footers(tmp_path))
+
+        watching.until(damaged, what="damage is counted")
+        watching.until_frames(10)
+    rows = table(tmp_path)
+    assert len(rows) == watching.result[0].frames
+    assert (np.diff(rows["timestamp"]) >= 0).all()
+
+
+def test_frames_that_overtake_are_counted(tmp_path, loops):
+    with (
+        RtspServer({"/live": show(clip(loops))}) as camera,
+        Watching(tmp_path, camera.url("/live"), max_fps=5.0) as watching,
+    ):
+        watching.until_frames(8)
+    counts = [footer["counts"] for footer in footers(tmp_path)]
+    total = {name: sum(count[name] for count in counts) for name in counts[0]}
+    assert total["not_sampled"] > total["analysed"] == watching.result[0].frames
+    # What was decoded while the last frame was on its way is in no piece.
+    assert 0 <= total["decoded"] - total["analysed"] - total["not_sampled"] - total["dropped"] <= 25
+    assert (np.diff(table(tmp_path)["timestamp"]) > 0.15).all()
+
+
+def test_a_paused_camera_stays_connected_and_writes_nothing(tmp_path, loops):
+    with RtspServer({"/live": show(clip(loops))}) as camera, Watching(tmp_path, camera.url("/live")) as watching:
+        watching.until_frames(5)
+        watching.board.pause()
+        frames = watching.until(lambda c: c.state == "paused").frames
+        newest = watching.camera().last_frame_utc
+        watching.until(lambda c: (c.last_frame_utc - newest).total_seconds() > 0.3, what="frames come")
+        assert watching.camera().frames <= frames + 1
+        watching.board.resume()
+        watching.until_frames(5)
+    assert watching.result[0].reconnects == 0
+    assert until(lambda: len(table(tmp_path))) == watching.result[0].frames
+
+
+def test_a_camera_whose_stamps_stand_still_is_timed_by_the_wall(tmp_path, loops):
+    with RtspServer({"/live": show_without_time(loops)}) as camera, Watching(tmp_path, camera.url("/live")) as watching:
+        watching.until_frames(40)
+    rows = table(tmp_path)
+    on_the_wall = (rows["wallclock"] - rows["wallclock"].iloc[0]).dt.total_seconds()
+    assert np.abs(rows["timestamp"] - on_the_wall).max() < 0.2
+    assert rows["epoch"].max() == 0

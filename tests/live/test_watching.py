@@ -1,0 +1,205 @@
+"""What `watch` leaves on the disk and says, whatever the disk does and however it is ended; cameras are files here."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+from streams import clip
+from watching import PATIENCE_S, Watching, events, footers, table, until
+
+from vidfer.output import archive as archive_module
+from vidfer.output.files import put_in_place
+from vidfer.pipeline.board import EMOTION_SMOOTH
+from vidfer.schema import observation_schema
+
+
+class Disk:
+    """A disk that can be full, for tables."""
+
+    def __init__(self, monkeypatch):
+        self.full = False
+        monkeypatch.setattr(archive_module, "put_in_place", self.put)
+        monkeypatch.setattr("vidfer.pipeline.rolling._RETRY_S", 0.05)
+
+    def put(self, part, path):
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put_in_place(part, path)
+
+
+def test_a_full_disk_pauses_writing_loudly_and_watching_goes_on(tmp_path, loops, monkeypatch, caplog):
+    disk = Disk(monkeypatch)
+    with Watching(tmp_path, str(clip(loops))) as watching:
+        watching.until_pieces(1)
+        disk.full = True
+        paused = watching.until(lambda c: c.writing.startswith("paused: cannot write"))
+        assert "No space left on device" in paused.writing
+        watching.until_frames(20)
+        disk.full = False
+        watching.until(lambda c: c.writing == "on")
+        watching.until_frames(20)
+    said = [event for event, _ in events(tmp_path)]
+    assert said.count("writing paused") == said.count("writing resumed") == 1
+    assert any(record.levelname == "ERROR" and "writing paused" in record.message for record in caplog.records)
+    lost = sum(footer["counts"]["not_written"] for footer in footers(tmp_path))
+    rows = table(tmp_path)
+    assert lost > 0
+    assert len(rows) + lost == watching.result[0].frames
+    assert (np.diff(rows["frame"]) > 0).all()
+
+
+def test_a_disk_that_stays_full_is_an_error_at_the_end(tmp_path, loops, monkeypatch):
+    disk = Disk(monkeypatch)
+    watching = Watching(tmp_path, str(clip(loops, seconds=2)))
+    disk.full = True
+    with pytest.raises(Exception, match="frames could not be written: cannot write"), watching:
+        watching.join()
+    assert watching.parts() == []
+
+
+def test_the_next_run_goes_on_where_this_one_ended(tmp_path, loops):
+    for _ in range(2):
+        with Watching(tmp_path, str(clip(loops, seconds=2))) as watching:
+            watching.join()
+    rows = table(tmp_path)
+    assert (np.diff(rows["frame"]) > 0).all()
+    assert (np.diff(rows["timestamp"]) >= 0).all()
+    first, second = rows[rows["epoch"] == 0], rows[rows["epoch"] == 1]
+    assert len(first) + len(second) == len(rows)
+    assert set(first["face_id"]).isdisjoint(second["face_id"])
+    assert first["face_id"].max() < second["face_id"].min()
+
+
+def test_the_table_is_that_of_the_schema_and_says_what_made_it(tmp_path, loops):
+    with Watching(tmp_path, str(clip(loops, seconds=2)), lag=0.2, landmarks="478") as watching:
+        watching.join()
+    rows = table(tmp_path)
+    assert list(rows)[:-2] == observation_schema(478).names
+    assert set(rows["camera"].astype(str)) == set(rows["source"]) == {"h264-320x180-2"}
+    assert rows["wallclock"].notna().all()
+    footer = footers(tmp_path)[-1]
+    assert footer["smoothing"]["lag_s"] == 0.2
+    assert footer["source"] == {
+        "name": "h264-320x180-2",
+        "url": str(clip(loops, seconds=2)),
+        "container": "mov,mp4,m4a,3gp,3g2,mj2",
+        "codec": "h264",
+        "width": 320,
+        "height": 180,
+    }
+    counts = [footer["counts"] for footer in footers(tmp_path)]
+    total = {name: sum(count[name] for count in counts) for name in counts[0]}
+    assert total["analysed"] == len(rows) == watching.result[0].frames
+    assert total["faces"] == watching.result[0].faces
+    assert total["decoded"] == 50 == total["analysed"] + total["dropped"]
+
+
+@pytest.mark.parametrize("blur", [False, True])
+def test_recordings_lie_beside_the_pieces_and_show_the_same_frames(tmp_path, loops, blur):
+    path = clip(loops, seconds=2)
+    with Watching(tmp_path, str(path), record=True, blur=blur) as watching:
+        watching.join()
+    tables = [str(part.relative_to(tmp_path))[: -len(".parquet")] for part in watching.parts()]
+    videos = sorted((tmp_path / "_video").rglob("*.mp4"))
+    assert [str(video.relative_to(tmp_path / "_video"))[: -len(".mp4")] for video in videos] == tables
+    rows = table(tmp_path)
+    times, shown = [], []
+    for video in videos:
+        with av.open(str(video)) as container:
+            for frame in container.decode(video=0):
+                times.append(frame.time)
+                shown.append(frame.to_ndarray(format="gray"))
+    assert len(shown) == len(rows)
+    for video, part in zip(videos, watching.parts(), strict=True):
+        stamps = table(part)["timestamp"].to_numpy()
+        with av.open(str(video)) as container:
+            assert [f.time for f in container.decode(video=0)] == pytest.approx(stamps - stamps[0], abs=1e-3)
+    with av.open(str(path)) as container:
+        originals = {i: f.to_ndarray(format="gray") for i, f in enumerate(container.decode(video=0))}
+    at = rows["frame"].to_numpy()
+    inside = [
+        np.abs(s[70:110, 100:140].astype(int) - originals[i][70:110, 100:140]).mean()
+        for s, i in zip(shown, at, strict=True)
+    ]
+    assert (min(inside) > 5) if blur else (max(inside) < 3)
+
+
+def test_pictures_are_made_for_those_who_look_only(tmp_path, loops):
+    path = str(clip(loops))
+    with Watching(tmp_path, path) as watching:
+        watching.until_frames(5)
+        name = watching.camera().name
+        assert watching.board.latest(name).image is None
+        with watching.board.look(name):
+            frame = watching.board.wait_newer(name, -1, PATIENCE_S)
+            assert frame.image.shape == (180, 320, 3)
+            assert frame.result.faces.heads[EMOTION_SMOOTH].shape == (len(frame.result.faces), 8)
+        watching.until(lambda c: watching.board.latest(name).image is None)
+
+
+def test_old_pieces_go_while_it_runs(tmp_path, loops, monkeypatch):
+    monkeypatch.setattr("vidfer.pipeline.watch._RETAIN_S", 0.0)
+    with Watching(tmp_path, str(clip(loops)), keep_gb=60e-6, record=True) as watching:
+        watching.until(lambda c: len(footers(tmp_path)) >= 1)
+        first = watching.parts()[0]
+        watching.until(lambda c: not first.exists(), what="the first piece is removed")
+    assert sum(f.stat().st_size for f in tmp_path.rglob("part-*")) < 300_000
+
+
+COMMAND = """
+import sys
+sys.path[:0] = {paths!r}
+from watching import OneFace
+import vidfer.pipeline.watch
+vidfer.pipeline.watch.Models = lambda *_: OneFace()
+from vidfer.cli.app import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def start(*args):
+    code = COMMAND.format(paths=[path for path in sys.path if path])
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "watch", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_good_order(number, tmp_path, loops):
+    process = start(str(clip(loops)), "-o", str(tmp_path / "out"), "--segment", "0.5", "--log-json", "--record")
+    try:
+        until(lambda: list(tmp_path.glob("out/camera=*/date=*/part-*.parquet")))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    log = [json.loads(line) for line in err.splitlines()]
+    assert {entry["event"] for entry in log} == {"live"}
+    assert out.startswith("h264-320x180-120: live: ")
+    frames = int(out.split(" frames")[0].rsplit(" ", 1)[1])
+    assert len(table(tmp_path / "out")) == frames
+    assert list((tmp_path / "out" / ".vidfer").iterdir()) == [tmp_path / "out" / ".vidfer" / "lock"]
+
+
+def test_killed_it_loses_no_more_than_the_last_piece(tmp_path, loops):
+    process = start(str(clip(loops)), "-o", str(tmp_path / "out"), "--segment", "0.5", "--record")
+    try:
+        until(lambda: len(list(tmp_path.glob("out/camera=*/date=*/part-*.parquet"))) >= 2)
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
+    assert len(table(tmp_path / "out")) > 0
+    for video in (tmp_path / "out").rglob("*.mp4"):
+        if video.stat().st_size > 4096:  # the last one may hold nothing yet
+            with av.open(str(video)) as container:
+                assert next(container.decode(video=0), None) is not None
+    with Watching(tmp_path / "out", str(clip(loops, seconds=2))) as watching:
+        watching.join()
+    assert watching.result[0].frames > 0

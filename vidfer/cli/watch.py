@@ -1,0 +1,185 @@
+"""``vidfer watch``: cameras in, tables that grow while it runs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import click
+import typer
+
+from vidfer.cli.process import Debug, Quiet
+from vidfer.cli.progress import JsonLines, ProgressLine, is_live, logs_shown
+from vidfer.cli.stopping import draining
+from vidfer.errors import InputError
+
+if TYPE_CHECKING:
+    from vidfer.pipeline.board import CameraStatus
+
+PARTIAL = 4
+_SPARSE_S = 60.0
+
+Urls = Annotated[list[str] | None, typer.Argument(metavar="[URL]...", show_default=False)]
+Cameras = Annotated[
+    list[int] | None,
+    typer.Option("--camera", metavar="N", help="A camera of this machine, 0 is the first; repeatable."),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file with cameras and options; see the README.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", show_default="here", help="Folder of the tables; made if missing."),
+]
+Segment = Annotated[float | None, typer.Option("--segment", metavar="S", help="Close a piece every S seconds; 60.")]
+Record = Annotated[bool | None, typer.Option("--record", help="Record annotated videos beside the tables.")]
+Blur = Annotated[bool | None, typer.Option("--blur", help="Make faces in the recordings unrecognisable.")]
+KeepDays = Annotated[float | None, typer.Option("--keep-days", metavar="D", help="Remove pieces older than D days.")]
+KeepGb = Annotated[
+    float | None, typer.Option("--keep-gb", metavar="G", help="Remove the oldest pieces beyond G gigabytes in all.")
+]
+Landmarks = Annotated[
+    str | None,
+    typer.Option("--landmarks", click_type=click.Choice(["68", "478", "none"]), help="Points of a face to write; 68."),
+]
+Smoothing = Annotated[
+    str | None,
+    typer.Option(
+        "--smooth",
+        click_type=click.Choice(["off", "light", "medium", "strong"]),
+        help="Smoothing over time; raw values are kept beside; medium.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", click_type=click.Choice(["auto", "cpu", "cuda"]), help="Where the networks run; auto."),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", click_type=click.Choice(["auto", "float32", "int8"]), help="Numbers in the networks; auto."
+    ),
+]
+Lag = Annotated[
+    float | None, typer.Option("--lag", metavar="S", help="Smooth with S seconds of what follows; 0 waits for nothing.")
+]
+MaxFps = Annotated[float | None, typer.Option("--max-fps", metavar="F", help="Analyse at most F frames a second.")]
+Transport = Annotated[
+    str | None, typer.Option("--transport", click_type=click.Choice(["tcp", "udp"]), help="Of RTSP; tcp.")
+]
+MaxOutage = Annotated[
+    float | None, typer.Option("--max-outage", metavar="S", help="Give a camera up that was away for S seconds.")
+]
+Stall = Annotated[
+    float | None, typer.Option("--stall", metavar="S", help="Connect anew when the newest frame is S seconds old; 10.")
+]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON, one object a line, to stderr.")]
+
+
+def watch(
+    urls: Urls = None,
+    camera: Cameras = None,
+    config: Config = None,
+    output: Output = None,
+    segment: Segment = None,
+    record: Record = None,
+    blur: Blur = None,
+    keep_days: KeepDays = None,
+    keep_gb: KeepGb = None,
+    landmarks: Landmarks = None,
+    smooth: Smoothing = None,
+    lag: Lag = None,
+    max_fps: MaxFps = None,
+    transport: Transport = None,
+    max_outage: MaxOutage = None,
+    stall: Stall = None,
+    device: Device = None,
+    precision: Precision = None,
+    log_json: LogJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Analyse cameras, for as long as they run.
+
+    URL is rtsp://, rtsps://, http:// or https:// (HLS, MJPEG), or a video file, watched as if it were a camera. Ctrl-C
+    and SIGTERM end it in good order: everything is written.
+    """
+    given = {
+        "output": output,
+        "segment": segment,
+        "record": record,
+        "blur": blur,
+        "keep_days": keep_days,
+        "keep_gb": keep_gb,
+        "landmarks": landmarks,
+        "smooth": smooth,
+        "lag": lag,
+        "max_fps": max_fps,
+        "transport": transport,
+        "max_outage": max_outage,
+        "stall": stall,
+        "device": device,
+        "precision": precision,
+    }
+    from vidfer.pipeline.board import Board
+    from vidfer.pipeline.watch_options import watch_options
+
+    options = watch_options([*(urls or []), *(f"camera:{number}" for number in camera or [])], config, given)
+    board, shown = Board(), _Shown(sys.stderr, quiet=quiet, as_json=log_json)
+    with draining(board.stop_requested), shown.logs(debug=debug):
+        from vidfer.pipeline.watch import watch as watch_cameras
+
+        cameras = watch_cameras(options, board, tell=shown.update)
+    if not quiet:
+        print("\n".join(summary(camera) for camera in cameras))
+    failed = [camera for camera in cameras if camera.state == "failed"]
+    if failed:
+        raise typer.Exit(PARTIAL if len(failed) < len(cameras) else InputError.exit_code)
+
+
+def summary(camera: CameraStatus) -> str:
+    """One camera in one line."""
+    words = [f"{camera.frames} frames", f"{camera.faces} faces", f"{camera.dropped} dropped"]
+    words += [f"{camera.reconnects} reconnects"] if camera.reconnects else []
+    if camera.latency_p50_ms is not None and camera.latency_p95_ms is not None:
+        words.append(f"latency {camera.latency_p50_ms:.0f} ms, p95 {camera.latency_p95_ms:.0f} ms")
+    words += [camera.writing] if camera.writing.startswith("paused") else []
+    return f"{camera.name}: {camera.state}: " + ", ".join(words)
+
+
+class _Shown:
+    """What a person, or a collector of logs, sees while it runs."""
+
+    def __init__(self, stream: TextIO, *, quiet: bool, as_json: bool) -> None:
+        self._stream, self._quiet, self._as_json = stream, quiet, as_json
+        self._line = ProgressLine(stream, live=is_live(stream) and not as_json)
+        self._due = time.monotonic() + _SPARSE_S
+        self._log = logging.getLogger("vidfer.watch")
+
+    def logs(self, *, debug: bool) -> AbstractContextManager[None]:
+        """Show the log within the block."""
+        handler = JsonLines(self._stream) if self._as_json else None
+        return logs_shown(self._line, self._stream, debug=debug, quiet=self._quiet, usual=logging.INFO, handler=handler)
+
+    def update(self, cameras: Sequence[CameraStatus]) -> None:
+        """Show how the cameras are doing: always on a terminal, else every minute in the log."""
+        if self._quiet:
+            return
+        if self._line.live:
+            self._line.write(" · ".join(_short(camera) for camera in cameras))
+        elif time.monotonic() >= self._due:
+            self._due = time.monotonic() + _SPARSE_S
+            for camera in cameras:
+                self._log.info("%s", summary(camera), extra={"camera": camera.name, "event": "status"})
+
+
+def _short(camera: CameraStatus) -> str:
+    if camera.state != "live":
+        return f"{camera.name} {camera.state}"
+    words = f"{camera.name} {camera.fps:.0f} fps {camera.latency_p95_ms or 0:.0f} ms"
+    return words if camera.writing == "on" else f"{words} NOT WRITING"

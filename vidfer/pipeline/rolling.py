@@ -1,0 +1,282 @@
+"""What a camera leaves on the disk: a piece of the table every minute or so, and of the video where it is recorded.
+
+A disk that takes nothing any more ends nothing: writing pauses, loudly, and goes on when it can. The piece that could
+not be written is kept in memory until then; what comes in between is counted and left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+
+from vidfer.errors import OutputError, one_line
+from vidfer.media.encode import VideoWriter
+from vidfer.media.picture import VideoPicture
+from vidfer.output.archive import Archive
+from vidfer.output.canvas import Canvas
+from vidfer.output.mosaic import hide_faces
+from vidfer.output.overlay import Overlay
+from vidfer.pipeline.board import EMOTION_SMOOTH, LABEL_SMOOTH, VALENCE_AROUSAL_SMOOTH
+from vidfer.pipeline.follow import Followed, overlay_faces
+from vidfer.pipeline.raw import to_table
+from vidfer.pipeline.rows import HIDE_AROUND_S
+from vidfer.pipeline.tables import observations
+from vidfer.pipeline.tracks import SMOOTHED, Seen
+from vidfer.types import FrameResult
+
+_log = logging.getLogger(__name__)
+
+_TICK = Fraction(1, 90_000)
+_RETRY_S = 5.0
+# Frames that wait as such: their faces take five times as much memory as the rows that they become.
+_MOST_WAITING = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollingOptions:
+    """What is written of a camera.
+
+    Attributes:
+        segment_s: How long a piece is.
+        landmarks: Points of a face in the table: 68, 478 or None.
+        record: Record the video too, annotated.
+        blur: Make the faces in it unrecognisable.
+    """
+
+    segment_s: float = 60.0
+    landmarks: int | None = 68
+    record: bool = False
+    blur: bool = False
+
+
+@dataclass(slots=True)
+class _Piece:
+    """One piece, while it grows."""
+
+    table: Path
+    video: Path
+    began: datetime
+    size: tuple[int, int]
+    waiting: list[FrameResult] = field(default_factory=list)
+    tables: list[pa.Table] = field(default_factory=list)
+    frames: int = 0
+    faces: int = 0
+    about: dict[str, Any] | None = None
+
+
+class Rolling:
+    """Writes the followed frames of one camera; one thread.
+
+    Args:
+        archive: Where to.
+        camera: Its name.
+        options: What.
+        describe: Gives what a piece says about itself, from (frames, faces, frames that could not be written before).
+        happened: Called with "paused" and the reason, and with "resumed".
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        camera: str,
+        options: RollingOptions,
+        *,
+        describe: Callable[[int, int, int], dict[str, Any]],
+        happened: Callable[[str, str | None], None],
+    ) -> None:
+        self._archive, self._camera, self._options = archive, camera, options
+        self._describe, self._happened = describe, happened
+        self._piece: _Piece | None = None
+        self._recording: _Recording | None = None
+        self._not_written = 0
+        self._retry_at = 0.0
+        self.trouble: str | None = None
+
+    @property
+    def state(self) -> str:
+        """The word "on"; or "paused: " and why."""
+        return "on" if self.trouble is None else f"paused: {self.trouble}"
+
+    @property
+    def busy(self) -> list[Path]:
+        """The file that is being written."""
+        return [self._piece.video] if self._piece is not None and self._recording is not None else []
+
+    def add(self, followed: Followed) -> None:
+        """Write a frame, sooner or later."""
+        utc, picture = followed.frame.captured_utc or datetime.now(UTC), followed.frame.picture
+        size = (picture.width, picture.height)
+        piece = self._piece
+        if piece is not None and (self._is_over(piece, utc) or piece.size != size):
+            self.close_piece()
+        if self.trouble is not None:
+            self._not_written += 1
+            return
+        if self._piece is None:
+            self._piece = _Piece(*self._archive.places(self._camera, utc), began=utc, size=size)
+        piece = self._piece
+        piece.frames += 1
+        piece.faces += int((followed.result.faces.track_id >= 0).sum())
+        piece.waiting.append(followed.result)
+        if len(piece.waiting) >= _MOST_WAITING:
+            self._tabulate(piece)
+        if self._options.record:
+            self._record(piece, followed)
+
+    def tick(self, now: datetime) -> None:
+        """Do what is due, whether frames come or not."""
+        if self.trouble is not None:
+            if time.monotonic() >= self._retry_at:
+                self._write()
+        elif self._piece is not None and self._is_over(self._piece, now):
+            self.close_piece()
+
+    def close_piece(self) -> None:
+        """End the piece that grows, if there is one."""
+        if self._recording is not None and self._piece is not None:
+            recording, self._recording = self._recording, None
+            try:
+                recording.close()
+            except OutputError as error:
+                self._pause(error)
+        if self._piece is not None and self.trouble is None:
+            self._write()
+
+    def close(self) -> None:
+        """End everything, with a last attempt where writing is paused.
+
+        Raises:
+            OutputError: There are frames that could not be written.
+        """
+        self.close_piece()
+        if self.trouble is not None:
+            self._write()
+        if self.trouble is not None:
+            frames = self._not_written + (self._piece.frames if self._piece is not None else 0)
+            raise OutputError(f"{self._camera}: {frames} frames could not be written: {self.trouble}")
+
+    def _is_over(self, piece: _Piece, now: datetime) -> bool:
+        return now - piece.began >= timedelta(seconds=self._options.segment_s) or now.date() != piece.began.date()
+
+    def _tabulate(self, piece: _Piece) -> None:
+        if piece.waiting:
+            piece.tables.append(_rows(piece.waiting, self._camera, self._options.landmarks))
+            piece.waiting.clear()
+
+    def _write(self) -> None:
+        """Write the piece, and what could not be written before."""
+        piece = self._piece
+        try:
+            if piece is not None:
+                self._tabulate(piece)
+                if piece.about is None:  # else told already, at the attempt that failed
+                    piece.about = self._describe(piece.frames, piece.faces, self._not_written)
+                    self._not_written = 0
+                self._archive.write(piece.table, piece.tables, piece.about)
+                _log.debug("%s: %s: %d frames", self._camera, piece.table.name, piece.frames)
+        except OutputError as error:
+            self._pause(error)
+            return
+        self._piece = None
+        if self.trouble is not None:
+            self.trouble = None
+            self._happened("writing resumed", f"{self._not_written} frames were not written")
+
+    def _record(self, piece: _Piece, followed: Followed) -> None:
+        try:
+            if self._recording is None:
+                self._recording = _Recording(piece.video, followed, self._options)
+            self._recording.add(followed)
+        except OutputError as error:
+            if self._recording is not None:
+                self._recording.discard(error)
+                self._recording = None
+            self._pause(error)
+
+    def _pause(self, error: OutputError) -> None:
+        self._retry_at = time.monotonic() + _RETRY_S
+        if self.trouble is None:
+            self.trouble = one_line(error)
+            self._happened("writing paused", self.trouble)
+
+
+class _Recording:
+    """The annotated video of one piece."""
+
+    def __init__(self, path: Path, first: Followed, options: RollingOptions) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        picture = cast(VideoPicture, first.frame.picture)
+        colours = picture.yuv().colours
+        self._began_s = first.frame.time_s or 0.0
+        self._overlay = Overlay(picture.width, picture.height, colours)
+        self._landmarks, self._blur = options.landmarks is not None, options.blur
+        self._seen: list[tuple[float, np.ndarray]] = []
+        self._files = ExitStack()
+        self._writer = self._files.enter_context(
+            VideoWriter(
+                path,
+                width=picture.width,
+                height=picture.height,
+                time_base=_TICK,
+                colours=colours,
+                fragmented=True,
+            )
+        )
+
+    def add(self, followed: Followed) -> None:
+        picture, time_s = cast(VideoPicture, followed.frame.picture).yuv(), followed.frame.time_s or 0.0
+        if self._blur:
+            self._hide(picture.writable(), followed, time_s)
+        faces = overlay_faces(followed.result, landmarks=self._landmarks)
+        if faces:
+            self._overlay.draw(Canvas(picture.writable()), faces)
+        self._writer.write(picture, round((time_s - self._began_s) / _TICK))
+
+    def _hide(self, planes: Any, followed: Followed, time_s: float) -> None:
+        """Hide what may be a face, sure or not, and where one was a moment ago: it is there still, only not found."""
+        self._seen = [(then, boxes) for then, boxes in self._seen if time_s - then <= HIDE_AROUND_S]
+        self._seen.append((time_s, followed.result.faces.box_px))
+        hide_faces(planes, [tuple(box) for _, boxes in self._seen for box in boxes.tolist()])
+
+    def close(self) -> None:
+        self._files.close()
+
+    def discard(self, error: OutputError) -> None:
+        self._files.__exit__(type(error), error, error.__traceback__)
+
+
+def _rows(results: list[FrameResult], camera: str, landmarks: int | None) -> pa.Table:
+    """Rows of the table of observations; of the faces only the sure ones."""
+    raw = to_table(results, landmarks)
+    is_sure = np.concatenate([r.faces.track_id >= 0 if len(r.faces) else np.zeros(1, bool) for r in results])
+    faces = [result.faces for result in results if len(result.faces)]
+    chosen = [f.track_id >= 0 for f in faces]
+    smoothed = np.empty(int(is_sure.sum()), SMOOTHED)
+    for name, head in (("emotion_probability", EMOTION_SMOOTH), ("valence_arousal", VALENCE_AROUSAL_SMOOTH)):
+        smoothed[name] = np.concatenate(
+            [f.heads[head][c] for f, c in zip(faces, chosen, strict=True)] or [smoothed[name]]
+        )
+    labels = [f.heads[LABEL_SMOOTH][c, 0] for f, c in zip(faces, chosen, strict=True)]
+    smoothed["emotion"] = np.concatenate(labels or [smoothed["emotion"]])
+    seen = Seen(
+        is_sure=is_sure,
+        face_id=np.concatenate([f.track_id[c] for f, c in zip(faces, chosen, strict=True)] or [np.zeros(0, np.int64)]),
+        smoothed=smoothed,
+        bridge_at=np.zeros(0, np.int64),
+        bridge_id=np.zeros(0, np.int64),
+        bridge_box=np.zeros((0, 4), np.float32),
+    )
+    return observations(raw, seen, source=camera, landmarks=landmarks)
