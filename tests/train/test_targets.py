@@ -50,7 +50,7 @@ def test_targets_are_distributions_whatever_is_missing(seed, name):
     target, weight = emotion_targets(some)
     assert target.sum(1) == pytest.approx(1, abs=1e-5)
     assert (target >= 0).all()
-    assert ((weight >= 0) & (weight <= 1)).all()
+    assert ((weight >= 0) & (weight <= 2)).all()
 
 
 def test_votes_count_alone_and_too_few_count_nothing():

