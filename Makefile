@@ -33,7 +33,7 @@ lint: $(VENV)/.stamp-dev  ## Style and formatting
 types: $(VENV)/.stamp-dev $(VENV)/.stamp-train  ## Types; needs torch for vidfer/train
 	$(BIN)/mypy
 
-# An environment of its own: import-linter needs a newer rich than norfair 2.1 allows.
+# An environment of its own: import-linter and schemathesis need a newer rich than norfair 2.1 allows.
 imports: $(TOOLS)/.stamp  ## Who may import whom
 	PYTHONPATH=. $(TOOLS)/bin/lint-imports
 
@@ -55,7 +55,7 @@ $(VENV)/.stamp-%: pyproject.toml constraints.txt
 
 $(TOOLS)/.stamp: Makefile
 	$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/python $(PIP) import-linter==2.16
+	$(TOOLS)/bin/python $(PIP) import-linter==2.16 schemathesis==4.32.5
 	@touch $@
 
 $(OLDEST)/.stamp: pyproject.toml constraints-oldest.txt

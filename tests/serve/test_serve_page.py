@@ -1,0 +1,309 @@
+"""The live page in a browser."""
+
+import json
+import shutil
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="THE LIVE PAGE IS NOT TESTED: pip install 'vidfer[serve]'")
+pytest.importorskip("playwright", reason="THE LIVE PAGE IS NOT TESTED IN A BROWSER: no playwright")
+
+from fake_cameras import FakeCamera, playing
+from playwright.sync_api import sync_playwright
+
+from vidfer.pipeline.board import Board
+from vidfer.serve import pictures as pictures_module
+from vidfer.serve.server import serve
+
+TOKEN = "correct-horse-battery"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, or a loud skip."""
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"THE LIVE PAGE IS NOT TESTED IN A BROWSER: none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as driver:
+        # Inside containers Chromium may not make a sandbox of its own; the only page it opens is ours.
+        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a page; whatever it complains about, or asks of anybody else than its server, fails the test."""
+    contexts, troubles = [], []
+
+    def start(url, *, complains=(), **options):
+        complains = (*complains, "ERR_CONNECTION_REFUSED")  # when its server has ended
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on(
+            "console",
+            lambda told: None if any(word in told.text for word in complains) else troubles.append(told.text),
+        )
+        server = url.split("#")[0]
+        page.on(
+            "request", lambda asked: None if asked.url.startswith((server, "blob:")) else troubles.append(asked.url)
+        )
+        page.goto(url)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+@pytest.fixture
+def cameras(board, clip):
+    return [FakeCamera(board, name, clip, fps=10) for name in ("front door", "lobby")]
+
+
+def until(page, script, argument=None):
+    page.wait_for_function(script, arg=argument, timeout=15000)
+
+
+FRAMES = "() => document.querySelectorAll('.camera')[0]?.querySelector('[data-of=faces]').textContent === '2'"
+SHOWN = """([camera, x, y]) => {
+  const seen = document.querySelectorAll('.camera')[camera].querySelector('.picture canvas');
+  const copy = new OffscreenCanvas(seen.width, seen.height).getContext('2d');
+  copy.drawImage(seen, 0, 0);
+  return [...copy.getImageData(x * seen.width, y * seen.height, 1, 1).data].slice(0, 3);
+}"""
+
+
+def test_the_page_shows_what_the_cameras_see(serving, cameras, open_page, clip):
+    cameras[1].say(dropped=14, reconnects=2)
+    with serving() as (server, _), playing(*cameras):
+        page = open_page(server.url)
+        until(page, FRAMES)
+        names = [page.locator(".camera h2").nth(i).inner_text() for i in range(2)]
+        assert names == ["front door", "lobby"]
+        until(page, "() => document.getElementById('summary').textContent === '2 of 2 cameras live'")
+        lobby = page.locator(".camera").nth(1)
+        said = {
+            name: lobby.locator(f"[data-of={name}]").inner_text()
+            for name in ("fps", "latency", "dropped", "reconnects")
+        }
+        assert said == {"fps": "10.0", "latency": "21 · 38 ms", "dropped": "14", "reconnects": "2"}
+        assert lobby.locator(".state").inner_text() == "live"
+        # The picture is there: the colour of the background at a place where nothing is drawn.
+        colours = np.array([image[8, 8] for image, _ in clip]).astype(int)
+        shown = np.array(page.evaluate(SHOWN, [0, 8 / 854, 8 / 480]))
+        assert np.abs(colours - shown).max(axis=1).min() < 12
+        # Bars of eight emotions for each face, whose sum is one.
+        for face in range(2):
+            bars = page.locator(".camera").first.locator(".face").nth(face).locator(".bars li")
+            assert bars.count() == 8
+            assert sum(int(text.strip("%")) for text in bars.locator("output").all_inner_texts()) in range(96, 105)
+        # The trail grows in the plane.
+        assert page.evaluate(INK) > 1000
+
+
+def test_the_keys(serving, cameras, open_page, tmp_path):
+    board = cameras[0].board
+    with serving() as (server, _), playing(*cameras):
+        page = open_page(server.url, accept_downloads=True)
+        until(page, FRAMES)
+        page.keyboard.press("p")
+        until(page, "() => document.getElementById('pause').innerText.startsWith('Go on')")
+        assert board.paused("front door")
+        assert board.paused("lobby")
+        assert page.locator(".state").first.inner_text() == "paused"
+        page.keyboard.press("p")
+        until(page, "() => document.querySelector('.state').innerText === 'live'")
+        assert not board.paused("lobby")
+
+        plane = page.locator(".plane").first
+        assert plane.is_visible()
+        page.keyboard.press("v")
+        assert not plane.is_visible()
+        page.keyboard.press("V")
+        assert plane.is_visible()
+
+        page.locator(".camera").nth(1).focus()
+        with page.expect_download() as coming:
+            page.keyboard.press("s")
+        assert coming.value.suggested_filename.startswith("lobby-")
+        coming.value.save_as(tmp_path / "shot.jpg")
+        assert cv2.imread(str(tmp_path / "shot.jpg")).shape == (480, 854, 3)
+
+        page.keyboard.press("q")
+        page.get_by_role("button", name="Go on", exact=True).last.click()
+        assert not board.stop_requested.is_set()
+        page.keyboard.press("q")
+        page.locator("#really-quit").click()
+        until(page, "() => document.getElementById('summary').textContent === 'Stopped'")
+    assert board.stop_requested.is_set()
+
+
+def test_keys_can_be_switched_off_and_never_disturb_others(serving, cameras, open_page):
+    board = cameras[0].board
+    with serving() as (server, _), playing(*cameras):
+        page = open_page(server.url)
+        until(page, FRAMES)
+        page.keyboard.press("Control+p")
+        page.locator("#keys").uncheck()
+        for key in "pqvs":
+            page.keyboard.press(key)
+        assert page.locator("dialog[open]").count() == 0
+        assert page.locator(".plane").first.is_visible()
+        page.reload()
+        until(page, FRAMES)
+        assert not page.locator("#keys").is_checked()
+    assert not board.paused("lobby")
+
+
+def test_one_camera_is_paused_by_its_button(serving, cameras, open_page):
+    board = cameras[0].board
+    with serving() as (server, _), playing(*cameras):
+        page = open_page(server.url)
+        until(page, FRAMES)
+        page.get_by_role("button", name="Pause lobby").click()
+        until(page, "() => document.querySelectorAll('.state')[1].innerText === 'paused'")
+        assert (board.paused("front door"), board.paused("lobby")) == (False, True)
+        assert page.locator("#summary").inner_text() == "1 of 2 cameras live"
+
+
+def test_a_lost_camera_says_why_and_names_are_never_markup(serving, board, clip, open_page):
+    evil = "<img src=x onerror=alert(1)>"
+    camera = FakeCamera(board, evil, clip)
+    camera.say(state="waiting", last_error="connection refused <b>", writing="paused: disk full")
+    with serving() as (server, _):
+        page = open_page(server.url)
+        until(page, "() => document.querySelector('.trouble')?.textContent")
+        assert page.locator(".camera h2").inner_text() == evil
+        assert page.locator(".camera img, .camera b").count() == 0
+        assert page.locator(".trouble").inner_text() == "connection refused <b> · Nothing is written: disk full"
+        assert page.locator("figcaption").inner_text() == "lost, trying again"
+        camera.say(state="failed")
+        until(page, "() => document.getElementById('news').textContent.endsWith('given up')")
+
+
+def test_nobody_sees_the_page_and_nothing_is_asked_for(serving, cameras, open_page, monkeypatch):
+    monkeypatch.setattr(pictures_module, "LEASE_S", 0.2)
+    board = cameras[0].board
+    hide = """(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+                            document.dispatchEvent(new Event('visibilitychange')); }"""
+    with serving() as (server, _), playing(*cameras):
+        page = open_page(server.url)
+        until(page, FRAMES)
+        page.evaluate(hide, True)
+        deadline = time.monotonic() + 10
+        while board.wanted("lobby") and time.monotonic() < deadline:
+            page.wait_for_timeout(50)
+        pictures = cameras[0].pictures
+        page.wait_for_timeout(500)
+        assert cameras[0].pictures == pictures
+        page.evaluate(hide, False)
+        deadline = time.monotonic() + 10
+        while cameras[0].pictures == pictures and time.monotonic() < deadline:
+            page.wait_for_timeout(50)
+        assert cameras[0].pictures > pictures
+
+
+def test_the_token_is_asked_for_and_then_remembered(serving, cameras, open_page):
+    with serving(token=TOKEN) as (server, _), playing(*cameras):
+        page = open_page(server.url, complains=("401",))
+        page.get_by_role("textbox").fill("not-the-token-at-all")
+        page.keyboard.press("Enter")
+        until(page, "() => document.getElementById('token-error').textContent === 'the token is wrong'")
+        page.get_by_role("textbox").fill(TOKEN)
+        page.get_by_role("button", name="Open").click()
+        until(page, FRAMES)
+        page.reload()
+        until(page, FRAMES)
+        assert page.locator("dialog[open]").count() == 0
+
+
+def test_the_link_with_the_token_opens_the_page_and_forgets_it(serving, cameras, open_page):
+    with serving(token=TOKEN) as (server, _), playing(*cameras):
+        page = open_page(server.link)
+        until(page, FRAMES)
+        assert TOKEN not in page.url
+        assert TOKEN not in json.dumps(page.evaluate("() => [{...localStorage}, document.cookie]"))
+
+
+def test_the_page_says_that_vidfer_is_gone_and_goes_on_when_it_is_back(clip, open_page):
+    board = Board()
+    camera = FakeCamera(board, "front", clip, fps=10)
+    with serve(board, "127.0.0.1", 0) as server, playing(camera):
+        port = int(server.url.split(":")[-1].strip("/"))
+        page = open_page(server.url)
+        until(page, FRAMES)
+    until(page, "() => document.getElementById('notice').textContent.startsWith('No connection')")
+    again = FakeCamera(Board(), "front", clip, fps=10)  # whose frames are counted from 0 again
+    with serve(again.board, "127.0.0.1", port), playing(again):
+        until(page, "() => document.getElementById('notice').hidden")
+        deadline = time.monotonic() + 10
+        while not again.pictures and time.monotonic() < deadline:
+            page.wait_for_timeout(50)
+    assert again.pictures
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_text_can_be_read_and_everything_has_a_name(serving, cameras, open_page, scheme):
+    """WCAG: 4.5:1 for text, 3:1 for bars; and names for what has no text."""
+    cameras[1].say(state="waiting", last_error="refused")
+    with serving() as (server, _), playing(cameras[0]):
+        page = open_page(server.url, color_scheme=scheme)
+        until(page, FRAMES)
+        pairs = page.evaluate(CONTRASTS)
+        assert len(pairs) > 20
+        assert [pair for pair in pairs if pair["ratio"] < pair["least"]] == []
+        assert page.evaluate(UNNAMED) == []
+
+
+INK = """() => {
+  const plane = document.querySelector('.plane canvas');
+  const pixels = plane.getContext('2d').getImageData(0, 0, plane.width, plane.height).data;
+  return pixels.filter((value, i) => i % 4 === 3 && value).length;
+}"""
+UNNAMED = """() => [...document.querySelectorAll('button, canvas, input:not([hidden]), article')]
+  .filter((one) => !(one.innerText?.trim() || one.getAttribute('aria-label') || one.labels?.length))
+  .map((one) => one.outerHTML)"""
+CONTRASTS = """() => {
+  const pen = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+  const known = new Map();
+  const rgb = (colour) => known.get(colour) ?? known.set(colour, read(colour)).get(colour);
+  const read = (colour) => {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const colour = rgb(getComputedStyle(one).backgroundColor);
+      if (colour[3] > 200) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const ratio = (one, other) => {
+    const [dark, bright] = [light(one), light(other)].sort((a, b) => a - b);
+    return (bright + 0.05) / (dark + 0.05);
+  };
+  const found = [];
+  for (const one of document.querySelectorAll('body *')) {
+    if (!one.checkVisibility() || one.closest('.for-readers')) continue;
+    const style = getComputedStyle(one);
+    if ([...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()))
+      found.push({what: one.outerHTML.slice(0, 80), least: 4.5, ratio: ratio(rgb(style.color), behind(one))});
+    if (one.matches('.level i')) {
+      const ground = behind(one.closest('.camera'));
+      found.push({what: one.closest('li').innerText, least: 3, ratio: ratio(rgb(style.backgroundColor), ground)});
+    }
+  }
+  return found;
+}"""
