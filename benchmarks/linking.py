@@ -7,8 +7,10 @@ as their order allows), and files are linked again:
 
 * `halves`: clips of one person cut in two, all first halves, then all second ones, each a shot.
 * `seconds`: the same clips in shots of a second.
+* `holes`: the same clips, the face out of sight for 0.5 s or 3 s after every second: what has to be joined in a shot.
 * `relay`: shots in which all persons stand in one spot, one after the other for a second each, without a pause (then
-  only splitting tells them apart) or with one of 0.5 s (then one takes over where the other was: `follow_cosine`).
+  only splitting tells them apart) or with one of 0.5 s (one takes over where the other was: `follow_cosine`) or of 3 s
+  (`return_cosine`): what must not be joined in a shot.
 * `composite_dev`, `interview2`, `short_hamilton_clip` as they are; the first two with IDF1 and switches by `mot_score`.
 
 Of each: `merged`, pairs of persons who share a track; `split`, tracks beyond one for each person; `idf1` over faces
@@ -32,7 +34,7 @@ from typing import Any
 import make_crowd
 import mot_score
 import numpy as np
-from linking_clips import CROWDS, PERSONS, PLACES, Analysis, Clip, halves, joined, pieces, relay, seconds
+from linking_clips import CROWDS, PERSONS, PLACES, Analysis, Clip, halves, holes, joined, pieces, relay, seconds
 from scipy.optimize import linear_sum_assignment
 
 from vidfer.pipeline.analyze import Follower
@@ -47,7 +49,7 @@ GRIDS = {
     "split_cosine": np.arange(0.0, 0.55, 0.05),
     "follow_cosine": np.arange(0.15, 0.65, 0.05),
     "return_cosine": np.arange(0.25, 0.75, 0.05),
-    "join_cosine": np.arange(0.4, 0.85, 0.05),
+    "join_cosine": np.arange(0.5, 0.8, 0.02),
 }
 _FAR_COSINES, _WEIGHTS = (0.4, 0.5, 0.6, 0.7, 0.8), (0.0, 0.25, 0.5, 0.75)
 _STRIDE = 5  # of the sampled frames on which `far_cosine` is tried
@@ -211,7 +213,6 @@ def held_out(analysis: Analysis, data: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from vidfer.train import data as training
-    from vidfer.train.evaluate import run_network
     from vidfer.train.mesh import MeshBasis
 
     table = pq.read_table(data / "faces.parquet", filters=[("set", "in", training.PERSON_SETS)])
@@ -221,11 +222,12 @@ def held_out(analysis: Analysis, data: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         pq.write_table(table, Path(folder) / "faces.parquet")
         rows = training.read_faces(Path(folder), "train", MeshBasis(data / "mesh_basis.npz"))
-    heads = run_network(analysis.session, rows, training.jittered_boxes(rows.box_px, 0))
-    found: dict[str, Any] = {"pictures": _both(heads["embedding"].astype(np.float64), rows.group)}
+    crops = training.crops_of(rows, training.jittered_boxes(rows.box_px, 0))
+    embedding = np.concatenate([analysis.session.run({"image": image[None]})["embedding"] for image, _ in crops])
+    found: dict[str, Any] = {"pictures": _both(embedding.astype(np.float64), rows.group)}
     whole = [np.flatnonzero(rows.group == name) for name in np.unique(rows.group)]
     split = [(who[::2], who[1::2]) for who in whole if len(who) >= 4]
-    mean = unit(np.stack([heads["embedding"][half].sum(axis=0) for halves in split for half in halves]).astype(float))
+    mean = unit(np.stack([embedding[half].sum(axis=0, dtype=np.float64) for both in split for half in both]))
     found["means of half of a person's"] = _both(mean, np.repeat(np.arange(len(split)), 2))
     return found | {"persons": len(whole)}
 
@@ -239,8 +241,11 @@ def report(options: argparse.Namespace) -> dict[str, Any]:
     made = {
         "halves": halves(clips),
         "seconds": joined(seconds(clips)),
+        "holes, 0.5 s": holes(clips, hole_s=0.5),
+        "holes, 3 s": holes(clips, hole_s=3.0),
         "relay, no pause": relay(clips, gap_s=_INTERVAL_S),
         "relay, 0.5 s": relay(clips, gap_s=0.5),
+        "relay, 3 s": relay(clips, gap_s=3.0),
         **crowds,
         **{name: analysis.places_clip(name) for name in PLACES},
     }

@@ -141,6 +141,11 @@ def seconds(clips: Sequence[Clip], length_s: float = 1.0) -> list[Clip]:
     return found
 
 
+def holes(clips: Sequence[Clip], *, seen_s: float = 1.0, hole_s: float = 0.5) -> Clip:
+    """Each clip as a shot in which the face is out of sight again and again."""
+    return joined(clip.rows(clip.time_s[clip.at] % (seen_s + hole_s) < seen_s) for clip in clips)
+
+
 def relay(clips: Sequence[Clip], *, gap_s: float, shots: int = 8, seed: int = 0) -> Clip:
     """Shots in which all persons stand in one spot, one after the other, for a second each."""
     random = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import linking
-from linking_clips import Clip, halves, joined, relay, seconds
+from linking_clips import Clip, halves, holes, joined, relay, seconds
 
 from vidfer.vision.tracklets import LinkOptions
 
@@ -44,6 +44,7 @@ CLIPS = [clip_of("a", 0), clip_of("b", 1), clip_of("c", 2, frames=30)]
 def test_persons_who_are_nothing_alike_are_found_again():
     assert judged(halves(CLIPS)) == {"merged": 0, "split": 0, "idf1": 1.0}
     assert judged(joined(seconds(CLIPS))) == {"merged": 0, "split": 0, "idf1": 1.0}
+    assert judged(holes(CLIPS, seen_s=0.5)) == {"merged": 0, "split": 0, "idf1": 1.0}
     assert judged(relay(CLIPS, gap_s=0.5, shots=3)) == {"merged": 0, "split": 0, "idf1": 1.0}
 
 
