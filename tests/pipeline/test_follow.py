@@ -19,14 +19,17 @@ RATE = 25.0
 
 
 class Affected(World):
-    """A world whose faces show something, too; `presence` says how sure the network is of them."""
+    """Its faces show something, too; `presence` says how sure they are, `cosines` how alike to the first, by frame."""
 
     presence = 1.0
+    cosines = ()
 
     def look(self, number, asked):
         heads = super().look(number, asked)
         n, random = len(asked), np.random.default_rng(number)
-        heads["embedding"] = np.eye(1, 128, dtype=np.float32).repeat(n, 0)
+        cosine = self.cosines[number] if self.cosines else 1.0
+        heads["embedding"] = np.zeros((n, 128), np.float32)
+        heads["embedding"][:, :2] = cosine, np.sqrt(1 - cosine**2)
         heads["presence"] *= self.presence
         heads["emotion"] = 3 * random.standard_normal((n, 8)).astype(np.float32)
         heads["valence_arousal"] = np.tanh(random.standard_normal((n, 2))).astype(np.float32)
@@ -106,20 +109,50 @@ def test_without_smoothing_values_are_the_raw_ones():
         assert heads[LABEL_SMOOTH][0, 0] == heads["emotion"][0].argmax()
 
 
-def test_ids_rise_and_a_face_keeps_its_own():
-    still, none = [(20, 40, 60, 90)], []
-    world = Affected([still] * 20 + [none] * 15 + [still] * 10 + [none] * 40 + [still] * 10)
-    ids = [f.sure().faces.track_id.tolist() for f in flat(follow(world, first_id=7)[0])]
-    assert ids == [[7]] * 20 + [[]] * 15 + [[7]] * 10 + [[]] * 40 + [[8]] * 10
+def ids(world, **options):
+    return [f.sure().faces.track_id.tolist() for f in flat(follow(world, **options)[0])]
 
 
-def test_a_new_epoch_begins_a_new_shot_and_new_ids():
+STILL, NONE = [(20, 40, 60, 90)], []
+
+
+def test_a_face_keeps_its_id_over_a_short_absence():
+    world = Affected([STILL] * 20 + [NONE] * 15 + [STILL] * 10)
+    assert ids(world, first_id=7) == [[7]] * 20 + [[]] * 15 + [[7]] * 10
+
+
+@pytest.mark.parametrize(
+    ("away_s", "cosine", "to_x", "same"),
+    [
+        (2.0, 0.9, 20, True),
+        (2.0, 0.5, 20, True),
+        (2.0, 0.5, 200, False),
+        (2.0, 0.7, 200, True),
+        (2.0, 0.3, 20, False),
+        (5.0, 0.5, 20, False),
+        (9.0, 0.7, 200, True),
+        (11.0, 1.0, 20, False),
+    ],
+)
+def test_a_face_that_comes_back_is_known_by_its_look_its_place_and_how_long_it_was_away(away_s, cosine, to_x, same):
+    times = [i / RATE for i in range(10)] + [9 / RATE + away_s + i / RATE for i in range(5)]
+    world = Affected([STILL] * 10 + [[(to_x, 40, to_x + 40, 90)]] * 5, times=times)
+    world.cosines = [1.0] * 10 + [cosine] * 5
+    assert ids(world) == [[0]] * 10 + [[0 if same else 1]] * 5
+
+
+def test_two_faces_at_once_are_two_however_alike_they_look():
+    world = Affected([[*STILL, (200, 40, 240, 90)]] * 10)
+    assert [sorted(now) for now in ids(world)] == [[0, 1]] * 10
+
+
+def test_a_new_epoch_begins_a_new_shot_and_who_is_still_there_keeps_the_id():
     world = Affected(moving(20, speed=0), epochs=[0] * 10 + [1] * 10)
     told, follower = follow(world, lag_s=0.2)
     results = [f.result for f in flat(told)]
     assert [r.shot for r in results] == [0] * 10 + [1] * 10
-    assert [r.faces.track_id.tolist() for r in results] == [[0]] * 10 + [[1]] * 10
-    assert (follower.shot, follower.next_id) == (1, 2)
+    assert [r.faces.track_id.tolist() for r in results] == [[0]] * 20
+    assert (follower.shot, follower.next_id) == (1, 1)
     assert told[10][-1].result.index == 9, "what waited is told when the connection is lost"
 
 
@@ -137,7 +170,7 @@ def test_memory_does_not_grow():
     world = Affected([[(20, 40, 60, 90)] if i // 40 % 2 else [] for i in range(200)])
     told, follower = follow(world)
     assert len(flat(told)) == 200
-    assert len(follower._tracks) <= 2
+    assert len(follower._tracks) <= 8
     assert all(len(track.rows) < 120 for track in follower._tracks.values())
 
 

@@ -1,8 +1,8 @@
 """One camera's faces from frame to frame: ids that are final at once, and smoothing that does not wait, or only a bit.
 
 A file's second look (`tracks.SecondLook`) knows the end of the story; here every frame is told once. So the tracker
-remembers longer, a track is a face from the moment on at which it would pass for one, and smoothing knows `lag_s` of
-what follows.
+remembers longer, a face that comes back is known at its first look or not at all, a track is a face from the moment on
+at which it would pass for one, and smoothing knows `lag_s` of what follows.
 """
 
 from __future__ import annotations
@@ -21,8 +21,14 @@ from vidfer.pipeline.tracks import is_face, softmax
 from vidfer.smooth import Smoothing, smooth_track
 from vidfer.types import DETECTED, EMOTIONS, F32, I64, Bool, Detections, Faces, Frame, FrameResult
 
-# A face out of sight for longer comes back under a new id: nobody will join the two later.
+# How long the tracker waits for a face: nobody will join two tracklets later.
 REMEMBER_S = 1.0
+# A face that comes back gets its former id if its first sure look is so much like the mean of those before: anywhere,
+# or near to where it was last seen. Of looks at other people (12 clips) 0.4 % reach the first cosine, 2.5 % would 0.5.
+# IDF1 on composite_dev, every frame and every third: 0.70 and 0.59 without this, 0.74 and 0.77 with it.
+RETURN_S = 10.0
+RETURN_COSINE, NEAR_COSINE = 0.6, 0.45
+NEAR_S, NEAR_SIZES = 3.0, 1.5
 # Smoothing closes at longer gaps, as in files.
 _GAP_S = 0.5
 # What lies so many time constants back counts for e^-8 of what is now.
@@ -46,6 +52,10 @@ class Followed:
         return replace(self.result, faces=_some(self.result.faces, self.result.faces.track_id >= 0))
 
 
+def _unit(vector: F32) -> F32:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
+
+
 def _some(faces: Faces, chosen: Bool) -> Faces:
     return Faces(
         box_px=faces.box_px[chosen],
@@ -60,6 +70,10 @@ def _some(faces: Faces, chosen: Bool) -> Faces:
 class _Track:
     """What is remembered of a face; one row for each of its last frames."""
 
+    first_s: float
+    last_s: float
+    box_px: F32
+    looks_sum: F32
     face_id: int = -1
     best_score: float = 0.0
     presence_sum: float = 0.0
@@ -67,17 +81,36 @@ class _Track:
     segment: int = 0
     rows: deque[tuple[float, int, int, F32, F32, float]] = field(default_factory=deque)
 
+    @classmethod
+    def begin(cls, result: FrameResult, row: int) -> _Track:
+        """A track that is yet to get its first look."""
+        faces, time_s = result.faces, result.time_s or 0.0
+        nothing = np.zeros_like(faces.heads["embedding"][row])
+        return cls(first_s=time_s, last_s=time_s, box_px=faces.box_px[row], looks_sum=nothing)
+
     def add(self, result: FrameResult, row: int, gap_s: float) -> None:
         """The face in the next frame."""
         faces, time_s = result.faces, result.time_s or 0.0
         self.best_score = max(self.best_score, float(faces.score[row]))
         self.presence_sum += float(faces.heads["presence"][row, 0])
         self.looks += 1
-        if self.rows and time_s - self.rows[-1][0] > gap_s:
-            self.segment += 1
+        self.looks_sum += faces.heads["embedding"][row]
+        self.segment += time_s - self.last_s > gap_s
+        self.last_s, self.box_px = time_s, faces.box_px[row]
         probability = softmax(faces.heads["emotion"][row : row + 1])[0]
         affect, quality = faces.heads["valence_arousal"][row], float(faces.heads["quality"][row, 0])
         self.rows.append((time_s, result.index, self.segment, probability, affect, quality))
+
+    def likeness(self, former: _Track) -> float | None:
+        """How much this track looks like one that may be its past; None where that is not enough, or cannot be."""
+        away_s = self.first_s - former.last_s
+        if not 0 < away_s <= RETURN_S:
+            return None
+        cosine = float(_unit(self.looks_sum) @ _unit(former.looks_sum))
+        centres = [(track.box_px[:2] + track.box_px[2:]) / 2 for track in (self, former)]
+        size = max(float((track.box_px[2:] - track.box_px[:2]).max()) for track in (self, former))
+        is_near = away_s <= NEAR_S and float(np.hypot(*(centres[0] - centres[1]))) <= NEAR_SIZES * size
+        return cosine if cosine >= (NEAR_COSINE if is_near else RETURN_COSINE) else None
 
     @property
     def is_face(self) -> bool:
@@ -144,7 +177,9 @@ class CameraFollower:
         time_s = result.time_s or 0.0
         faces = replace(result.faces, track_id=self._tracklets(result))
         for row, name in enumerate(faces.track_id.tolist()):
-            self._tracks.setdefault(name, _Track()).add(result, row, self._gap_s)
+            if name not in self._tracks:
+                self._tracks[name] = _Track.begin(result, row)
+            self._tracks[name].add(result, row, self._gap_s)
         self._waiting.append(Followed(frame=frame, result=replace(result, faces=faces)))
         self._name_faces(faces.track_id)
         while self._waiting and (self._waiting[0].result.time_s or 0.0) <= time_s - self._lag_s:
@@ -168,7 +203,19 @@ class CameraFollower:
         for name in tracklets.tolist():
             track = self._tracks[name]
             if track.face_id < 0 and track.is_face:
-                track.face_id, self.next_id = self.next_id, self.next_id + 1
+                track.face_id = self._former_id(track)
+                if track.face_id < 0:
+                    track.face_id, self.next_id = self.next_id, self.next_id + 1
+
+    def _former_id(self, track: _Track) -> int:
+        """The id that a face had before; -1 where it is a new one."""
+        newest: dict[int, _Track] = {}
+        for other in self._tracks.values():
+            known = newest.get(other.face_id)
+            if other.face_id >= 0 and (known is None or other.last_s > known.last_s):
+                newest[other.face_id] = other
+        found = [(likeness, id_) for id_, other in newest.items() if (likeness := track.likeness(other)) is not None]
+        return max(found)[1] if found else -1
 
     def _finished(self, waiting: Followed) -> Followed:
         faces = waiting.result.faces
@@ -184,9 +231,9 @@ class CameraFollower:
         return replace(waiting, result=replace(waiting.result, faces=faces))
 
     def _forget(self, time_s: float) -> None:
-        """Rows that count for nothing any more, and tracks that are over."""
+        """Rows that count for nothing any more, and tracks that nobody will come back to."""
         for name, track in list(self._tracks.items()):
-            if time_s - track.rows[-1][0] > REMEMBER_S + self._lag_s + self._gap_s:
+            if time_s - track.last_s > max(RETURN_S, REMEMBER_S + self._lag_s + self._gap_s):
                 del self._tracks[name]
             while time_s - track.rows[0][0] > self._memory_s and len(track.rows) > 1:
                 track.rows.popleft()
