@@ -62,11 +62,11 @@ def reference() -> Callable[[], object]:
     return lambda: session.run(None, {"x": x})
 
 
-def inputs(name: str) -> dict[str, U8]:
-    """What a network is shown: crops of one and of eight faces, or a picture of 640x360 as the detector pads it."""
+def inputs(name: str, multiple: int = 8) -> dict[str, U8]:
+    """What a network is shown: crops of one and of eight faces, or a picture of 640x360 with padded sides."""
     rng = np.random.default_rng(0)
     if name == "face_detector":
-        _, _, width, height = letterbox_size(*_PICTURE, max(_PICTURE))
+        _, _, width, height = letterbox_size(*_PICTURE, max(_PICTURE), multiple)
         return {"640x360": rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)}
     sizes = {"1 face": 1, "8 faces": 8}
     return {what: rng.integers(0, 256, (n, CROP_PX, CROP_PX, 3), dtype=np.uint8) for what, n in sizes.items()}
@@ -75,22 +75,23 @@ def inputs(name: str) -> dict[str, U8]:
 def gflop(path: Path, image: U8) -> float:
     """2 x multiply-adds of one call, from the shapes that the tensors of a graph really have."""
     model = onnx.load(str(path))
-    counted = [node for node in model.graph.node if node.op_type in _COUNTED]
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     made = {node.output[0]: node for node in model.graph.node}
-    wanted = sorted({node.output[0] for node in counted} - {output.name for output in model.graph.output})
+    counted: dict[str, int] = {}
+    for node in model.graph.node:
+        name = node.input[1] if node.op_type in _COUNTED else ""
+        while name in made and made[name].input:  # integers on their way to a convolution, or a transposed matrix
+            name = made[name].input[0]
+        if name in weights:  # and not a product of two values, such as the detector's grid of cells
+            counted[node.output[0]] = int(np.prod(weights[name].dims))
+    outputs = {output.name for output in model.graph.output}
+    wanted = sorted(counted.keys() - outputs)
     model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [node.output[0] for node in counted]
-    shapes = [found.shape for found in session.run(names, {"image": image})]
+    shapes = [found.shape for found in session.run(list(counted), {"image": image})]
     total = 0
-    for node, shape in zip(counted, shapes, strict=True):
-        name = node.input[1]
-        while name not in weights:  # integers on their way to a convolution, or a transposed matrix
-            name = made[name].input[0]
-        size = int(np.prod(weights[name].dims))
-        places = shape[0] * shape[2] * shape[3] if len(shape) == 4 else int(np.prod(shape[:-1]))
-        total += size * places
+    for size, shape in zip(counted.values(), shapes, strict=True):
+        total += size * (shape[0] * shape[2] * shape[3] if len(shape) == 4 else int(np.prod(shape[:-1])))
     return 2 * total / 1e9
 
 
@@ -116,7 +117,7 @@ def run(paths: list[Path], repeat: int) -> dict[str, Any]:
     for path, session in sessions.items():
         card = session.card
         counted = parents.get(card.details.get("parent_sha256", ""), path)
-        for what, image in inputs(card.name).items():
+        for what, image in inputs(card.name, card.details["input"].get("sides_multiple_of", 1)).items():
             key = f"{path.stem} {what}"
             about = {"network": card.name, "version": card.version, "precision": card.precision, "input": what}
             found[key] = about | {"gflop": gflop(counted, image)}

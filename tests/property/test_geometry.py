@@ -76,14 +76,14 @@ def test_iou_is_symmetric_and_bounded(a: np.ndarray, b: np.ndarray) -> None:
     assert iou(a, a)[0, 0] == pytest.approx(1, abs=1e-3)
 
 
-@given(st.integers(1, 8000), st.integers(1, 8000))
-def test_letterbox_keeps_the_aspect_and_never_enlarges(width: int, height: int) -> None:
-    w, h, padded_w, padded_h = letterbox_size(width, height, 640)
+@given(st.integers(1, 8000), st.integers(1, 8000), st.sampled_from([8, 32]))
+def test_letterbox_keeps_the_aspect_and_never_enlarges(width: int, height: int, multiple: int) -> None:
+    w, h, padded_w, padded_h = letterbox_size(width, height, 640, multiple)
     assert w <= min(width, 640)
     assert h <= min(height, 640)
-    assert padded_w % 32 == padded_h % 32 == 0
-    assert 0 <= padded_w - w < 32
-    assert 0 <= padded_h - h < 32
+    assert padded_w % multiple == padded_h % multiple == 0
+    assert 0 <= padded_w - w < multiple
+    assert 0 <= padded_h - h < multiple
     assert abs(w * height - h * width) <= max(width, height)
 
 

@@ -11,40 +11,40 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from vidfer.train import detector, scenes  # noqa: E402
+from vidfer.train import detector, detector_net, scenes  # noqa: E402
 from vidfer.train.detector_run import _Shipped, detector_config  # noqa: E402
 
 SIZE = 128
-CELLS = detector.cells(SIZE, SIZE)
+CELLS = detector_net.cells(SIZE, SIZE)
 
 
-def _ideal_raw(box: torch.Tensor, stride: int, height: int, width: int) -> torch.Tensor:
-    """What a level must put out so that all its cells give `box`."""
-    x = torch.arange(width)[None, :] + 0.5
-    y = torch.arange(height)[:, None] + 0.5
-    centre, side = (box[:2] + box[2:]) / 2 / stride, (box[2:] - box[:2]) / stride
-    raw = torch.zeros(1, 4, height, width)
-    raw[0, 0], raw[0, 1] = centre[0] - x, centre[1] - y
-    raw[0, 2], raw[0, 3] = side[0].log(), side[1].log()
-    return raw
-
-
-@given(st.floats(0, 90), st.floats(0, 90), st.floats(8, 120), st.floats(8, 120), st.sampled_from(detector.STRIDES))
-@settings(deadline=None)
-def test_decoding_undoes_encoding(x: float, y: float, width: float, height: float, stride: int) -> None:
-    box = torch.tensor([x, y, x + width, y + height])
-    decoded = detector._decode(_ideal_raw(box, stride, 4, 6), stride)
-    torch.testing.assert_close(decoded, box.expand(1, 24, 4), atol=1e-3, rtol=1e-4)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 1000))
+@settings(deadline=None, max_examples=30)
+def test_boxes_lie_where_the_layers_say(rows: int, columns: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    network = detector_net.DetectorNet().eval()
+    said = torch.randn(len(network.outputs), 5, generator=generator)
+    for layer, bias in zip(network.outputs, said, strict=True):
+        torch.nn.init.zeros_(layer.weight)
+        layer.bias.data.copy_(bias)
+    with torch.no_grad():
+        box, logit = network(torch.zeros(2, rows * 8, columns * 8, 3, dtype=torch.uint8))
+    cell = detector_net.cells(rows * 8, columns * 8)
+    level = (cell[:, 2] / 8).log2().long()
+    middle = cell[:, :2] + said[level, 1:3] * cell[:, 2:]
+    half = said[level, 3:].exp() * cell[:, 2:] / 2
+    torch.testing.assert_close(box[1], torch.cat([middle - half, middle + half], 1), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(logit[0], said[level, 0])
 
 
 def test_outputs_are_in_the_order_of_the_cells() -> None:
     torch.manual_seed(0)
-    network = detector.DetectorNet().eval()
+    network = detector_net.DetectorNet().eval()
     for layer in network.outputs:  # boxes of the size of a cell, in its middle
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
     box, logit = network(torch.zeros(2, 96, SIZE, 3, dtype=torch.uint8))
-    cell = detector.cells(96, SIZE)
+    cell = detector_net.cells(96, SIZE)
     assert logit.shape == (2, len(cell))
     middle = (box[1, :, :2] + box[1, :, 2:]) / 2
     torch.testing.assert_close(torch.cat([middle, box[1, :, 2:3] - box[1, :, :1]], 1), cell)
@@ -92,10 +92,42 @@ def test_perfect_boxes_and_scores_cost_little_and_ignored_cells_nothing() -> Non
     assert float(detector.detector_loss(box, right, everywhere, CELLS)["score"]) == 0
 
 
+def test_a_folded_block_is_the_block() -> None:
+    torch.manual_seed(0)
+    block = detector_net.Foldable(8).eval()
+    x = torch.rand(1, 8, 9, 7)
+    torch.testing.assert_close(block(x), x)  # a new one changes nothing
+    for values in (block.norm.weight, block.norm.bias, block.norm.running_mean):
+        torch.nn.init.normal_(values)
+    block.norm.running_var.uniform_(0.5, 2)
+    torch.testing.assert_close(block(x), block.folded()(x), atol=1e-5, rtol=1e-4)
+
+
+def test_an_earlier_smaller_network_gives_its_weights() -> None:
+    torch.manual_seed(0)
+    network, fresh = detector_net.DetectorNet(), detector_net.DetectorNet()
+    earlier = network.state_dict()
+    earlier = {name: value for name, value in earlier.items() if not name.startswith("stage16.2")}
+    earlier["stage8.0.0.weight"] = earlier["stage8.0.0.weight"][:, :24]
+    earlier["outputs.0.weight"] = earlier["outputs.0.weight"][:, :, None, None]
+    three = torch.rand(16, 3, 3, 3)
+    detector_net.adopt(fresh, earlier | {"stem.0.weight": three})
+    now = fresh.state_dict()
+    torch.testing.assert_close(now["outputs.0.weight"], network.outputs[0].weight.data)
+    torch.testing.assert_close(now["stage8.0.0.weight"][:, :24], earlier["stage8.0.0.weight"])
+    assert not now["stage8.0.0.weight"][:, 24:].any()
+    assert not now["stage16.2.norm.weight"].any()
+    grey = torch.full((1, 3, 8, 8), 3.0)  # on a plain picture it gives what the wider kernel gave
+    torch.testing.assert_close(
+        torch.nn.functional.conv2d(grey, three, padding=1, stride=2)[..., 1:3, 1:3],
+        torch.nn.functional.conv2d(grey, now["stem.0.weight"], padding=(1, 0), stride=2)[..., 1:3, 1:3],
+    )
+
+
 @pytest.mark.parametrize("faces", [0, 2])
 def test_gradients_are_finite(faces: int) -> None:
     torch.manual_seed(0)
-    network = detector.DetectorNet()
+    network = detector_net.DetectorNet()
     sample = scenes.Sample(
         image=np.zeros((SIZE, SIZE, 3), np.uint8),
         box_px=np.array([[10, 10, 40, 50], [60, 60, 72, 74]], np.float32)[:faces],
@@ -108,14 +140,15 @@ def test_gradients_are_finite(faces: int) -> None:
 
 def test_the_shipped_network_is_the_trained_one_and_small() -> None:
     torch.manual_seed(0)
-    network = detector.DetectorNet().eval()
-    image = torch.randint(0, 256, (1, 64, 96, 3), dtype=torch.uint8)
+    network = detector_net.DetectorNet().eval()
+    torch.nn.init.normal_(network.stage16[2].norm.weight)
+    image = torch.randint(0, 256, (1, 72, 104, 3), dtype=torch.uint8)
     with torch.no_grad():
         box, logit = network(image)
         shipped_box, score = _Shipped(network)(image)
     torch.testing.assert_close(box, shipped_box, atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(logit.sigmoid(), score)
-    assert sum(p.numel() for p in network.parameters()) * 4 <= 1.5e6
+    assert sum(p.numel() for p in network.parameters()) * 4 <= 1.6e6
 
 
 def test_export_verifies_itself_and_stores_its_card(tmp_path: Path) -> None:
@@ -125,8 +158,8 @@ def test_export_verifies_itself_and_stores_its_card(tmp_path: Path) -> None:
     from vidfer.vision.session import Session
 
     torch.manual_seed(0)
-    shipped = _Shipped(detector.DetectorNet().eval())
-    inputs = [torch.randint(0, 256, (1, h, w, 3), dtype=torch.uint8) for h, w in ((64, 96), (96, 32))]
+    shipped = _Shipped(detector_net.DetectorNet().eval())
+    inputs = [torch.randint(0, 256, (1, h, w, 3), dtype=torch.uint8) for h, w in ((64, 96), (96, 32), (40, 72))]
     card = dict.fromkeys(
         ("name", "version", "input", "heads", "trained_on", "metrics", "licence", "git_sha", "command"), "x"
     )

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper  # noqa: E402
 
 from vidfer.errors import ModelError  # noqa: E402
 from vidfer.train import twin  # noqa: E402
-from vidfer.train.detector import DetectorNet  # noqa: E402
+from vidfer.train.detector_net import DetectorNet  # noqa: E402
 from vidfer.train.detector_run import _Shipped  # noqa: E402
 from vidfer.train.export import export_onnx  # noqa: E402
 from vidfer.train.faces import NAME  # noqa: E402
@@ -32,7 +32,8 @@ CARD = dict.fromkeys(("input", "heads", "trained_on", "metrics", "licence", "git
 def picture(seed: int, *shape: int) -> np.ndarray:
     """Noise with large structures, as pictures have."""
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (shape[0], shape[1] // 16, shape[2] // 16, 3)).repeat(16, 1).repeat(16, 2)
+    coarse = rng.integers(0, 256, (shape[0], -(-shape[1] // 16), -(-shape[2] // 16), 3)).repeat(16, 1).repeat(16, 2)
+    coarse = coarse[:, : shape[1], : shape[2]]
     return np.clip(coarse + rng.normal(0, 10, coarse.shape), 0, 255).astype(np.uint8)
 
 
@@ -69,7 +70,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
         input_name="image",
         output_names=("box", "score"),
         dynamic_axes={"image": {1: "h", 2: "w"}, "box": {1: "cells"}, "score": {1: "cells"}},
-        card={**CARD, "name": "face_detector", "version": "9", "threshold": 0.5},
+        card={**CARD, "name": "face_detector", "version": "9", "threshold": 0.5, "input": {"sides_multiple_of": 8}},
         verify=[example],
     )
     return path
@@ -113,10 +114,11 @@ def test_the_detector_becomes_integers_up_to_its_outputs_at_every_size(detector:
     inputs = [picture(seed, 1, 64, 96) for seed in range(4)]
     model = quantized(detector, inputs)
     kinds = fused(model, tmp_path)
-    assert (kinds["QLinearConv"], kinds["Conv"], kinds["QuantizeLinear"]) == (16, 3, 0)
+    assert (kinds["QLinearConv"], kinds["QGemm"]) == (17, 3)
+    assert kinds["Conv"] == kinds["QuantizeLinear"] == kinds["DequantizeLinear"] == kinds["Resize"] == 0
     onnx.save(model, str(tmp_path / "twin.onnx"))
     parent, small = Session(detector, device="cpu"), Session(tmp_path / "twin.onnx", device="cpu")
-    for height, width in ((64, 96), (96, 32), (128, 160)):
+    for height, width in ((64, 96), (96, 32), (128, 160), (72, 104), (8, 40)):
         seen = {"image": picture(9, 1, height, width)}
         wanted, got = parent.run(seen), small.run(seen)
         assert np.abs(got["score"] - wanted["score"]).max() < 0.01

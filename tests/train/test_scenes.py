@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidfer.errors import DataError
-from vidfer.train import mosaic, paste, scenes
+from vidfer.train import hard, mosaic, paste, scenes
 
 
 def _scene(name: str, box: list[list[float]], valid: list[bool], *, negative: bool = False) -> scenes.Scene:
@@ -29,13 +29,14 @@ def _mixer() -> mosaic.SceneMixer:
         np.full((96, 96, 3), 200, np.uint8), np.random.default_rng(0).uniform(20, 70, (478, 2)).astype(np.float32), 0.1
     )
     peopled = _scene("people", [[30, 40, 70, 90], [150, 60, 190, 110]], [True, False])
-    return mosaic.SceneMixer([peopled, _scene("empty", [], [], negative=True)], [face])
+    places = [hard.Place(scene=i, box_px=np.array([100, 100, 130, 140], np.float32)) for i in range(2)]
+    return mosaic.SceneMixer([peopled, _scene("empty", [], [], negative=True)], [face], places)
 
 
-@given(st.integers(0, 2**31), st.sampled_from([128, 160, 224]))
+@given(st.integers(0, 2**31), st.sampled_from([128, 160, 224]), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_boxes_lie_inside_and_faces_are_big_enough(seed: int, size: int) -> None:
-    sample = _mixer().sample(size, np.random.default_rng(seed))
+def test_boxes_lie_inside_and_faces_are_big_enough(seed: int, size: int, calm: bool) -> None:
+    sample = _mixer().sample(size, np.random.default_rng(seed), calm=calm)
     assert sample.image.shape == (size, size, 3)
     assert sample.image.dtype == np.uint8
     assert sample.box_px.shape == (len(sample.valid), 4)

@@ -1,14 +1,13 @@
-"""The face detector: network, assignment of faces to cells, loss, and the task that trains it.
+"""How the face detector learns: assignment of faces to cells, loss, and the task that trains it.
 
-Anchor-free on strides 8, 16 and 32 with dense 3x3 convolutions, which ONNX Runtime runs much faster than depthwise
-ones of the same cost. Every cell gives one score (trained towards the IoU of its box, so that scores rank boxes, as in
-"Generalized Focal Loss", Li et al. 2020) and one box. Faces are assigned to cells dynamically by cost, as in YOLOX (Ge
-et al. 2021), among the cells near their middle on the levels of their size.
+Every cell's score is trained towards the IoU of its box, so that scores rank boxes, as in "Generalized Focal Loss" (Li
+et al. 2020). Faces are assigned to cells dynamically by cost, as in YOLOX (Ge et al. 2021), among the cells near their
+middle on the levels of their size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,112 +18,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidfer.train.average_precision import Truth, average_precision, false_faces
+from vidfer.train.detector_net import STRIDES, DetectorNet, adopt, cells
+from vidfer.train.hard import Place
+from vidfer.train.loop import read_weights
 from vidfer.train.mosaic import SceneMixer, batches
 from vidfer.train.paste import load_faces
 from vidfer.train.scenes import Sample, Scene, held_out, load_scenes
 from vidfer.types import F32, U8
 from vidfer.vision.detect import NMS_IOU, non_maximum_suppression
 
-STRIDES = (8, 16, 32)
 # Sides (square root of the area, px) that a level learns; they overlap, the cost decides in between.
 _SIDES = ((0.0, 56.0), (32.0, 160.0), (96.0, 1e9))
 _RADIUS = 1.5  # cells around the middle of a face that may learn it
 _CANDIDATES = 10
 _BOX_COST, _BOX_WEIGHT = 3.0, 2.0
-_MAX_LOG_SIDE = 5.0
 _MOST_BOXES = 400  # before suppression; an untrained network calls everything a face
-
-
-class _Block(nn.Sequential):
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-        )
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = _Block(channels, channels)
-        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add two convolutions to their input."""
-        added: Tensor = self.second(self.first(x))
-        return functional.relu(x + added)
-
-
-class PixelConv(nn.Conv2d):
-    """A convolution of pixels 0 ... 255: scaling its few weights is cheaper than scaling the picture."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve pixels 0 ... 255."""
-        convolved: Tensor = self._conv_forward(x, self.weight * (1 / 128), self.bias)
-        return convolved
-
-    def baked(self) -> nn.Conv2d:
-        """The same as an ordinary convolution, which exporters can fuse with the norm behind it."""
-        plain = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, bias=False)  # type: ignore[arg-type]
-        plain.weight.data.copy_(self.weight.data * (1 / 128))
-        return plain
-
-
-class DetectorNet(nn.Module):
-    """uint8[B,H,W,3] RGB, sides multiples of 32 -> boxes float[B,M,4] (xyxy, input px) and score logits float[B,M]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(PixelConv(3, 16, 3, 2, 1, bias=False), *list(_Block(3, 16, 2))[1:], _Block(16, 24, 2))
-        self.stage8 = nn.Sequential(_Block(24, 32, 2), _Residual(32))
-        self.stage16 = nn.Sequential(_Block(32, 64, 2), _Residual(64))
-        self.stage32 = nn.Sequential(_Block(64, 80, 2), _Residual(80))
-        self.down32 = nn.Sequential(nn.Conv2d(80, 64, 1, bias=False), nn.BatchNorm2d(64))
-        self.down16 = nn.Sequential(nn.Conv2d(64, 32, 1, bias=False), nn.BatchNorm2d(32))
-        self.heads = nn.ModuleList([_Block(32, 32), _Block(64, 32), _Block(80, 32)])
-        self.outputs = nn.ModuleList([nn.Conv2d(32, 5, 1) for _ in STRIDES])
-        for layer in self.outputs:
-            assert isinstance(layer, nn.Conv2d)
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-            with torch.no_grad():
-                layer.bias[0] = -4.6  # type: ignore[index]  # a score of 0.01: nearly all cells are background
-                layer.bias[3:] = 1.0  # type: ignore[index]
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes and score logits of pictures."""
-        # No mean is taken off: the first norm does it, and padding with zeros is black in training and at run time.
-        fine = self.stage8(self.stem(image.permute(0, 3, 1, 2).float()))
-        middle = self.stage16(fine)
-        coarse = self.stage32(middle)
-        middle = functional.relu(middle + functional.interpolate(self.down32(coarse), scale_factor=2.0))
-        fine = functional.relu(fine + functional.interpolate(self.down16(middle), scale_factor=2.0))
-        boxes, logits = [], []
-        for level, stride, head, output in zip((fine, middle, coarse), STRIDES, self.heads, self.outputs, strict=True):
-            raw = output(head(level)).float()
-            boxes.append(_decode(raw[:, 1:], stride))
-            logits.append(raw[:, 0].flatten(1))
-        return torch.cat(boxes, 1), torch.cat(logits, 1)
-
-
-def _decode(raw: Tensor, stride: int) -> Tensor:
-    """Boxes float[B,h*w,4] in px from a level's dx, dy, log w, log h float[B,4,h,w], all in units of the stride."""
-    height, width = raw.shape[2:]
-    y = torch.arange(height, device=raw.device, dtype=raw.dtype)[:, None] + 0.5
-    x = torch.arange(width, device=raw.device, dtype=raw.dtype)[None, :] + 0.5
-    centre_x, centre_y = raw[:, 0] + x, raw[:, 1] + y
-    half = raw[:, 2:].clamp(max=_MAX_LOG_SIDE).exp() / 2
-    box = torch.stack([centre_x - half[:, 0], centre_y - half[:, 1], centre_x + half[:, 0], centre_y + half[:, 1]], -1)
-    return box.flatten(1, 2) * stride
-
-
-def cells(height: int, width: int) -> Tensor:
-    """Middles and strides of all cells for an input size, float[M,3] (x, y, stride), in the order of the outputs."""
-    levels = []
-    for stride in STRIDES:
-        y, x = torch.meshgrid(torch.arange(height // stride), torch.arange(width // stride), indexing="ij")
-        level = torch.stack([x + 0.5, y + 0.5, torch.ones_like(x)], -1).float() * stride
-        levels.append(level.flatten(0, 1))
-    return torch.cat(levels)
 
 
 def paired_iou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,7 +130,8 @@ def detector_loss(box: Tensor, logit: Tensor, batch: dict[str, Tensor], cell: Te
 def predict(model: nn.Module, image: U8, floor: float = 0.02) -> tuple[F32, F32]:
     """Boxes f32[N,4] and scores f32[N] of one picture, best first, after non-maximum suppression."""
     height, width = image.shape[:2]
-    padded = np.zeros((1, -(-height // 32) * 32, -(-width // 32) * 32, 3), np.uint8)
+    cell = STRIDES[0]
+    padded = np.zeros((1, -(-height // cell) * cell, -(-width // cell) * cell, 3), np.uint8)
     padded[0, :height, :width] = image
     box, logit = model(torch.from_numpy(padded))
     return suppress(box[0].numpy(), logit[0].sigmoid().numpy(), floor)
@@ -251,23 +160,51 @@ def evaluate_on(finder: Any, pictures: list[Scene]) -> dict[str, float]:
     }
 
 
+def training_scenes(scenes: Sequence[Scene]) -> list[Scene]:
+    """The scenes of split train that are trained on, without the tenth that chooses models."""
+    return [s for s in scenes if not held_out(s.name)]
+
+
 class DetectorTask:
-    """Training of the detector on scenes and faces; see `loop.Task`."""
+    """Training of the detector on scenes and faces; see `loop.Task`.
+
+    Args:
+        data_dir: Folder of the training data.
+        places: Hard negatives in `training_scenes`.
+        start: Folder of a run whose weights to start from.
+        calm_from: Epoch from which training pictures are nearer to what the detector will see.
+        size: Side of the training pictures.
+        batch_size: How many of them a step takes.
+        face_limit: Most faces to paste; None takes all.
+    """
 
     name = "face_detector"
 
-    def __init__(self, data_dir: Path, *, size: int = 320, batch_size: int = 16, face_limit: int | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        places: Sequence[Place] = (),
+        start: Path | None = None,
+        calm_from: int | None = None,
+        size: int = 320,
+        batch_size: int = 16,
+        face_limit: int | None = None,
+    ) -> None:
         cv2.setNumThreads(1)
         everything = load_scenes(data_dir / "scenes.parquet", "train")
         self._held_out = [s for s in everything if held_out(s.name)]
-        train = [s for s in everything if not held_out(s.name)]
-        self._mixer = SceneMixer(train, load_faces(data_dir, face_limit))
-        self._size, self._batch_size = size, batch_size
-        self.model = DetectorNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._mixer = SceneMixer(training_scenes(everything), load_faces(data_dir, face_limit), places)
+        self._size, self._batch_size, self._calm_from = size, batch_size, calm_from
+        network = DetectorNet()
+        if start:
+            adopt(network, read_weights(start)[0])
+        self.model: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def batches(self, epoch: int, generator_seed: int) -> Iterator[Any]:
         """Images uint8[B,S,S,3], truth float[B,G,4] with faces before ignore regions, and their counts."""
-        for images, samples in batches(self._mixer, generator_seed, self._size, self._batch_size):
+        calm = self._calm_from is not None and epoch >= self._calm_from
+        for images, samples in batches(self._mixer, generator_seed, self._size, self._batch_size, calm=calm):
             yield collate(images, samples)
 
     def loss(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:

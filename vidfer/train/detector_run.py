@@ -20,30 +20,38 @@ from vidfer.train.average_precision import (
     match,
     pooled,
 )
-from vidfer.train.detector import DetectorNet, DetectorTask, PixelConv, predict
+from vidfer.train.detector import DetectorTask, predict, training_scenes
+from vidfer.train.detector_net import STRIDES, DetectorNet, Foldable, PixelConv
 from vidfer.train.export import export_onnx, git_sha
+from vidfer.train.hard import HARD, LOWEST_SCORE, Place, hard_places
 from vidfer.train.loop import LoopConfig, fit, load_weights
 from vidfer.train.metrics import Array, figure, ratio, share
 from vidfer.train.scenes import Scene, held_out, load_scenes
+from vidfer.types import U8
 from vidfer.vision.detect import BOX, INPUT, SCORE, FaceDetector
-from vidfer.vision.session import ModelCard, Session
+from vidfer.vision.session import ModelCard, Session, load
 
 VERSION = "1.0"
 STEPS_PER_EPOCH = 250
+_CALM_AFTER = 0.7  # of the epochs
 _LOWEST_SCORE = 0.02  # average precision wants the whole curve
 _F1_SLACK = 0.005
-_VERIFIED_SIZES = ((384, 640), (160, 192), (640, 384), (352, 480))
+_FALSE_SHARE = 0.005
+_THRESHOLDS = np.arange(0.2, 0.81, 0.02)
+_VERIFIED_SIZES = ((360, 640), (160, 192), (640, 368), (344, 488))
 
 
-def detector_config(*, epochs: int = 37, seed: int = 0, threads: int = 1, device: str = "cpu") -> LoopConfig:
-    """The configuration that trained the detector in the package."""
+def detector_config(
+    *, epochs: int = 37, seed: int = 0, threads: int = 1, device: str = "cpu", start: Path | None = None
+) -> LoopConfig:
+    """The configuration that trained the detector in the package; one that starts from a run learns more slowly."""
     return LoopConfig(
         epochs=epochs,
         steps_per_epoch=STEPS_PER_EPOCH,
-        learning_rate=3e-3,
+        learning_rate=3e-3 if start is None else 2e-3,
         weight_decay=0.02,
         warmup_steps=200,
-        ema_decay=0.998,
+        ema_decay=0.999,
         seed=seed,
         threads=threads,
         device=device,
@@ -51,7 +59,15 @@ def detector_config(*, epochs: int = 37, seed: int = 0, threads: int = 1, device
     )
 
 
-def fit_detector(data_dir: Path, run_dir: Path, config: LoopConfig | None = None, *, resume: bool = False) -> None:
+def fit_detector(
+    data_dir: Path,
+    run_dir: Path,
+    config: LoopConfig | None = None,
+    *,
+    resume: bool = False,
+    start: Path | None = None,
+    hard: bool = True,
+) -> None:
     """Train the detector on `scenes.parquet` and `faces.parquet` in `data_dir`.
 
     Args:
@@ -59,12 +75,33 @@ def fit_detector(data_dir: Path, run_dir: Path, config: LoopConfig | None = None
         run_dir: Folder for checkpoints and log.
         config: Defaults to `detector_config()`.
         resume: Go on where an earlier call stopped.
+        start: Folder of an earlier run whose weights to start from.
+        hard: With `start`: learn more from what the packaged detector wrongly finds in the training scenes.
     """
-    fit(DetectorTask(data_dir), config or detector_config(), run_dir, resume=resume)
+    config = config or detector_config(start=start)
+    places = _places(data_dir, run_dir / HARD) if start and hard else []
+    task = DetectorTask(data_dir, places=places, start=start, calm_from=round(_CALM_AFTER * config.epochs))
+    fit(task, config, run_dir, resume=resume)
+
+
+def _places(data_dir: Path, kept: Path) -> list[Place]:
+    """Hard negatives of the packaged detector; a run keeps those that it began with."""
+    if not kept.is_file():
+        detector = FaceDetector(load("face_detector", device="cpu", precision="float32"), threshold=LOWEST_SCORE)
+
+        def find(image: U8) -> Found:
+            found = detector.detect(ArrayPicture(image))
+            return found.box_px, found.score
+
+        places = hard_places(find, training_scenes(load_scenes(data_dir / "scenes.parquet", "train")))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, scene=[p.scene for p in places], box_px=np.reshape([p.box_px for p in places], (-1, 4)))
+    with np.load(kept) as stored:
+        return [Place(scene=int(i), box_px=box) for i, box in zip(stored["scene"], stored["box_px"], strict=True)]
 
 
 class _Shipped(nn.Module):
-    """The network as it ships: scores in place of logits."""
+    """The network as it ships: scores in place of logits, plain convolutions in place of what trains better."""
 
     def __init__(self, network: DetectorNet) -> None:
         super().__init__()
@@ -72,6 +109,10 @@ class _Shipped(nn.Module):
         first = network.stem[0]
         if isinstance(first, PixelConv):
             network.stem[0] = first.baked()
+        for stage in (network.stage8, network.stage16, network.stage32):
+            for i, block in enumerate(stage):
+                if isinstance(block, Foldable):
+                    stage[i] = block.folded()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         box, logit = self.network(image)
@@ -87,7 +128,7 @@ def export_detector(
     which: str = "best",
     threshold: float | None = None,
 ) -> dict[str, Any]:
-    """Write the EMA weights of a run as ONNX; threshold (held-out scenes) and figures (val) go into its card.
+    """Write the EMA weights of a run as ONNX; threshold (split train) and figures (split val) go into its card.
 
     Args:
         run_dir: Folder of the run.
@@ -95,7 +136,7 @@ def export_detector(
         data_dir: Folder of the training data, for threshold and figures.
         command: The command that made the run, for the card.
         which: `best` or `last` checkpoint.
-        threshold: Score from which a box is a face; None chooses it on the held-out scenes.
+        threshold: Score from which a box is a face; None chooses it on scenes of split train.
 
     Returns:
         The card.
@@ -105,7 +146,9 @@ def export_detector(
     network.eval()
     everything = load_scenes(data_dir / "scenes.parquet", "train")
     if threshold is None:
-        threshold = choose_threshold(network, [s for s in everything if held_out(s.name)])
+        threshold = choose_threshold(
+            network, [s for s in everything if held_out(s.name)], [s for s in everything if s.negative]
+        )
     val = load_scenes(data_dir / "scenes.parquet", "val")
     found = [predict(network, scene.image, _LOWEST_SCORE) for scene in val]
     generator = torch.Generator().manual_seed(0)
@@ -113,7 +156,13 @@ def export_detector(
     card = {
         "name": "face_detector",
         "version": VERSION,
-        "input": {"name": INPUT, "dtype": "uint8", "shape": [1, "H", "W", 3], "colour": "RGB", "sides_multiple_of": 32},
+        "input": {
+            "name": INPUT,
+            "dtype": "uint8",
+            "shape": [1, "H", "W", 3],
+            "colour": "RGB",
+            "sides_multiple_of": STRIDES[0],
+        },
         "heads": [
             {"name": BOX, "kind": "box", "labels": ["x0", "y0", "x1", "y1"], "unit": "px of the input", "range": None},
             {"name": SCORE, "kind": "probability", "labels": ["face"], "unit": None, "range": [0, 1]},
@@ -141,10 +190,12 @@ def export_detector(
     )
 
 
-def choose_threshold(network: nn.Module, pictures: Sequence[Scene]) -> float:
-    """The highest score whose F1 (faces of 16 px and more, held-out pictures) is as good as the best one.
+def choose_threshold(network: nn.Module, pictures: Sequence[Scene], negatives: Sequence[Scene]) -> float:
+    """The score that a face must have.
 
-    The curve is flat around its top: within half a point, fewer false faces are worth more than a few faces found.
+    On the held-out `pictures`, the highest one whose F1 (faces of 16 px and more) is as good as the best one: the curve
+    is flat around its top, and within half a point, fewer false faces are worth more than a few faces found. If at that
+    score more than one in 200 of the `negatives` has a false face, the lowest one at which that is not so.
     """
     matches = [
         match(Truth(box_px=p.box_px, valid=p.valid), predict(network, p.image, _LOWEST_SCORE), min_side=16)
@@ -154,9 +205,11 @@ def choose_threshold(network: nn.Module, pictures: Sequence[Scene]) -> float:
     if not faces:
         raise DataError("no face in the held-out scenes: the threshold cannot be chosen")
     score, right = np.concatenate([m[0] for m in matches]), np.concatenate([m[1] for m in matches])
-    candidates = np.arange(0.2, 0.81, 0.02)
-    f1 = np.array([2 * right[score >= c].sum() / (faces + (score >= c).sum()) for c in candidates])
-    return round(float(candidates[f1 >= f1.max() - _F1_SLACK][-1]), 2)
+    f1 = np.array([2 * right[score >= c].sum() / (faces + (score >= c).sum()) for c in _THRESHOLDS])
+    best = float(_THRESHOLDS[f1 >= f1.max() - _F1_SLACK][-1])
+    highest = np.array([predict(network, p.image, _LOWEST_SCORE)[1].max(initial=0) for p in negatives])
+    quiet = [c for c in _THRESHOLDS if (highest >= c).sum() <= _FALSE_SHARE * len(negatives)]
+    return round(max(best, float(quiet[0]) if quiet else float(_THRESHOLDS[-1])), 2)
 
 
 def evaluate_detector(onnx_path: Path, data_dir: Path) -> dict[str, Any]:

@@ -133,11 +133,17 @@ def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 
 def load_weights(model: nn.Module, run_dir: Path, which: str = "best") -> dict[str, Any]:
     """Load the EMA weights of a run (`best` or `last`) into a model; gives the state they were stored with."""
+    tensors, state = read_weights(run_dir, which)
+    model.load_state_dict(tensors)
+    return state
+
+
+def read_weights(run_dir: Path, which: str = "best") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The EMA weights of a run (`best` or `last`) and the state they were stored with."""
     tensors, state = _read(run_dir / {"best": BEST, "last": LAST}[which])
     if which == "last":
         tensors = {name.removeprefix("ema."): value for name, value in tensors.items() if name.startswith("ema.")}
-    model.load_state_dict(tensors)
-    return state
+    return tensors, state
 
 
 def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False) -> None:

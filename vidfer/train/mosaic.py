@@ -7,13 +7,14 @@ nothing. Everything is a function of a seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
 from vidfer.errors import DataError
+from vidfer.train.hard import Place, cut_patch
 from vidfer.train.paste import FaceCut, blend, paste, placement
 from vidfer.train.scenes import Sample, Scene, as_f32, clip_boxes, cover_boxes, covered_share, move_boxes
 from vidfer.types import F32, U8, Bool
@@ -22,9 +23,15 @@ _LETTERS = "0123456789ABCDEGIOQRSUabcdegijopqsu%.:-"
 
 
 class SceneMixer:
-    """Makes training pictures out of scenes and faces."""
+    """Makes training pictures out of scenes and faces.
 
-    def __init__(self, scenes: list[Scene], faces: list[FaceCut]) -> None:
+    Args:
+        scenes: With and without faces.
+        faces: To paste.
+        places: Hard negatives in the scenes.
+    """
+
+    def __init__(self, scenes: list[Scene], faces: list[FaceCut], places: Sequence[Place] = ()) -> None:
         self._scenes = scenes
         self._halves = [_half(s.image) for s in scenes]
         self._faces = faces
@@ -32,12 +39,17 @@ class SceneMixer:
         self._peopled = np.flatnonzero([not s.negative for s in scenes])
         if not len(self._negative) or not len(self._peopled):
             raise DataError("the scenes need pictures with and without faces")
+        self._places = {negative: [p for p in places if scenes[p.scene].negative == negative] for negative in (0, 1)}
 
-    def sample(self, size: int, rng: np.random.Generator) -> Sample:
-        """One augmented training picture of `size` x `size` px."""
+    def sample(self, size: int, rng: np.random.Generator, *, calm: bool = False) -> Sample:
+        """One augmented training picture of `size` x `size` px; calm ones are nearer to what the detector will see."""
         kind = rng.random()
-        sample = self._mosaic(size, rng) if kind < 0.22 else self._crop(size, rng, negative=kind < 0.48)
-        image = np.ascontiguousarray(_photometric(sample.image, rng))
+        if calm:
+            sample = self._crop(size, rng, negative=kind < 0.3, calm=True)
+        else:
+            sample = self._mosaic(size, rng) if kind < 0.22 else self._crop(size, rng, negative=kind < 0.48)
+        image = sample.image if calm and rng.random() < 0.5 else _photometric(sample.image, rng)
+        image = np.ascontiguousarray(image)
         if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
             box = sample.box_px[:, [2, 1, 0, 3]].copy()
@@ -56,10 +68,17 @@ class SceneMixer:
         image = np.vstack([np.hstack(parts[:2]), np.hstack(parts[2:])])
         return Sample(image=image, box_px=np.concatenate(boxes), valid=np.concatenate(valids))
 
-    def _crop(self, size: int, rng: np.random.Generator, *, negative: bool) -> Sample:
-        index = int(rng.choice(self._negative if negative else self._peopled))
+    def _crop(self, size: int, rng: np.random.Generator, *, negative: bool, calm: bool = False) -> Sample:
+        places = self._places[negative]
+        place = (
+            places[int(rng.integers(len(places)))] if places and rng.random() < (0.5 if negative else 0.15) else None
+        )
+        index = place.scene if place else int(rng.choice(self._negative if negative else self._peopled))
         scene = self._scenes[index]
-        scale, centre = _zoom(scene, size, rng)
+        if place and not calm:
+            scale, centre = _around(place.box_px, scene, size, rng)
+        else:
+            scale, centre = _natural(scene, place, size, rng) if calm else _zoom(scene, size, rng)
         turn = np.deg2rad(rng.normal(0, 12)) if rng.random() < 0.25 else 0.0
         cos, sin = np.cos(turn) * scale, np.sin(turn) * scale
         matrix = as_f32([[cos, -sin, 0], [sin, cos, 0]])
@@ -71,7 +90,7 @@ class SceneMixer:
         box, valid = clip_boxes(move_boxes(scene.box_px, matrix), scene.valid, size)
         if negative and rng.random() < 0.3:
             _write_text(image, rng)
-        if rng.random() < (0.6 if negative else 0.4):
+        if rng.random() < (0.6 if negative else 0.4) * (0.5 if calm else 1):
             image, box, valid = self._paste_some(image, box, valid, rng)
         return Sample(image=image, box_px=box, valid=valid)
 
@@ -104,11 +123,17 @@ class SceneMixer:
     def _paste_scenery(self, image: U8, rng: np.random.Generator) -> tuple[U8, F32]:
         """A patch without a face through the same kind of mask; returns the box it covers."""
         size = len(image)
-        source = self._halves[int(rng.choice(self._negative))]
-        height, width = source.shape[:2]
-        side = int(np.exp(rng.uniform(np.log(12), np.log(min(size * 0.7, height, width)))))
-        x, y = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
-        patch = source[y : y + side, x : x + side]
+        hard = self._places[rng.random() < 0.5]
+        if hard and rng.random() < 0.7:
+            place = hard[int(rng.integers(len(hard)))]
+            side = int(np.exp(rng.uniform(np.log(16), np.log(size * 0.5))))
+            patch = cut_patch(self._scenes[place.scene].image, place, side, rng)
+        else:
+            source = self._halves[int(rng.choice(self._negative))]
+            height, width = source.shape[:2]
+            side = int(np.exp(rng.uniform(np.log(12), np.log(min(size * 0.7, height, width)))))
+            x, y = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
+            patch = source[y : y + side, x : x + side]
         at_x, at_y = rng.integers(0, size - side + 1, 2)
         v, u = np.mgrid[:side, :side].astype(np.float32) * (2 / side) - 1
         alpha = np.clip((1 - np.sqrt(u * u * rng.uniform(1, 2) + v * v)) * rng.uniform(2, 12), 0, 1)
@@ -131,18 +156,44 @@ def _zoom(scene: Scene, size: int, rng: np.random.Generator) -> tuple[float, F32
         masked = scene.masked[valid]
         if masked.any() and not masked.all():
             valid = valid[masked == (rng.random() < 0.5)]
-        box = scene.box_px[int(rng.choice(valid))]
-        side = box[2:] - box[:2]
-        wanted = np.exp(rng.uniform(np.log(12), np.log(0.9 * size)))
-        scale = float(np.clip(wanted / side.min(), 0.7 * fit, 3.0))
-        reach = max(0.0, size / 2 / scale - side.max() / 2)
-        centre = (box[:2] + box[2:]) / 2 + rng.uniform(-reach, reach, 2)
-        # At most a quarter of the crop lies outside the scene on either side: padding teaches nothing.
-        margin = np.minimum(size / scale / 4, as_f32([width, height]) / 2)
-        return scale, as_f32(np.clip(centre, margin, as_f32([width, height]) - margin))
+        return _around(scene.box_px[int(rng.choice(valid))], scene, size, rng)
     scale = float(np.exp(rng.uniform(np.log(0.8 * fit), np.log(max(2.0, 2 * fit)))))
     slack = np.maximum(0, as_f32([width, height]) - size / scale) / 2
     return scale, (as_f32([width, height]) / 2 + rng.uniform(-1, 1, 2) * slack).astype(np.float32)
+
+
+def _around(box: F32, scene: Scene, size: int, rng: np.random.Generator) -> tuple[float, F32]:
+    """Scale and centre of a crop with a box in it that gets a size drawn evenly on a log scale."""
+    height, width = scene.image.shape[:2]
+    side = box[2:] - box[:2]
+    wanted = np.exp(rng.uniform(np.log(12), np.log(0.9 * size)))
+    scale = float(np.clip(wanted / side.min(), 0.7 * size / max(height, width), 3.0))
+    return scale, _beside(box, scene, size / scale, rng)
+
+
+def _natural(scene: Scene, place: Place | None, size: int, rng: np.random.Generator) -> tuple[float, F32]:
+    """Scale and centre of a crop of a scene as large as it is, mostly, with a face or the place in it."""
+    height, width = scene.image.shape[:2]
+    wide = rng.random() < 0.3
+    scale = float(np.exp(rng.uniform(np.log(0.5 if wide else 0.8), np.log(1.6 if wide else 1.1))))
+    valid = np.flatnonzero(scene.valid)
+    if place:
+        box = place.box_px
+    elif len(valid):
+        box = scene.box_px[int(rng.choice(valid))]
+    else:
+        box = as_f32([0, 0, width, height])
+    return min(scale, 0.95 * size / float((box[2:] - box[:2]).min())), _beside(box, scene, size / scale, rng)
+
+
+def _beside(box: F32, scene: Scene, reach: float, rng: np.random.Generator) -> F32:
+    """Centre of a crop of that many px of the scene, with a box anywhere in it."""
+    height, width = scene.image.shape[:2]
+    free = max(0.0, reach / 2 - float((box[2:] - box[:2]).max()) / 2)
+    centre = (box[:2] + box[2:]) / 2 + rng.uniform(-free, free, 2)
+    # At most a quarter of the crop lies outside the scene on either side: padding teaches nothing.
+    margin = np.minimum(reach / 4, as_f32([width, height]) / 2)
+    return as_f32(np.clip(centre, margin, as_f32([width, height]) - margin))
 
 
 def _warp(image: U8, half: U8, matrix: F32, size: int, border: int, rng: np.random.Generator) -> U8:
@@ -206,12 +257,14 @@ def _degraded(image: Any, rng: np.random.Generator) -> U8:
     return np.asarray(image, np.uint8)
 
 
-def batches(mixer: SceneMixer, seed: int, size: int, batch_size: int) -> Iterator[tuple[U8, list[Sample]]]:
+def batches(
+    mixer: SceneMixer, seed: int, size: int, batch_size: int, *, calm: bool = False
+) -> Iterator[tuple[U8, list[Sample]]]:
     """Endless batches: images uint8[B,S,S,3] and their samples; the size of a batch varies around `size`."""
     rng = np.random.default_rng(seed)
     sizes = {size: 0.7, size - 64: 0.15, size + 64: 0.15}
     while True:
         side = int(rng.choice(list(sizes), p=list(sizes.values())))
         count = max(1, round(batch_size * (size / side) ** 2))
-        samples = [mixer.sample(side, rng) for _ in range(count)]
+        samples = [mixer.sample(side, rng, calm=calm) for _ in range(count)]
         yield np.stack([s.image for s in samples]), samples

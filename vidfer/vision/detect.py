@@ -15,6 +15,7 @@ from vidfer.vision.session import ModelCard
 INPUT, BOX, SCORE = "image", "box", "score"  # names in the graph
 NMS_IOU = 0.45
 LONG_SIDE = 640
+_MULTIPLE = 32  # of which the sides of the input are, where the card does not say
 _MOST_BOXES = 1000  # before suppression, whose cost is quadratic
 
 
@@ -53,10 +54,13 @@ class FaceDetector:
         self._network = network
         self._long_side = long_side
         self.threshold = float(threshold)
+        self._multiple = int(network.card.details.get("input", {}).get("sides_multiple_of", _MULTIPLE))
 
     def detect(self, picture: Picture) -> Detections:
         """Faces of a picture, best first; boxes in its px, cut at its border."""
-        scaled_w, scaled_h, padded_w, padded_h = letterbox_size(picture.width, picture.height, self._long_side)
+        scaled_w, scaled_h, padded_w, padded_h = letterbox_size(
+            picture.width, picture.height, self._long_side, self._multiple
+        )
         image = np.zeros((1, padded_h, padded_w, 3), np.uint8)
         image[0, :scaled_h, :scaled_w] = picture.rgb(scaled_w, scaled_h)
         output = self._network.run({INPUT: image})

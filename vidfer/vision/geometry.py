@@ -26,7 +26,7 @@ def iou(a: F32, b: F32) -> F32:
     return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0), np.float32)
 
 
-def letterbox_size(width: int, height: int, long_side: int, multiple: int = 32) -> tuple[int, int, int, int]:
+def letterbox_size(width: int, height: int, long_side: int, multiple: int) -> tuple[int, int, int, int]:
     """How a picture is fitted into a detector input: never enlarged, aspect kept, padded right and below.
 
     Returns:
