@@ -287,6 +287,17 @@ def test_the_page_gets_each_picture_once_and_none_but_the_newest(serving, camera
         assert time.monotonic() - started > 0.5  # it has waited, and then told how the cameras are doing all the same
 
 
+def test_a_slow_camera_is_looked_at_beside_a_fast_one(serving, board, clip):
+    fast, slow = FakeCamera(board, "fast", clip), FakeCamera(board, "slow", clip)
+    with serving() as (_, client), board.look("fast"):
+        fast.step()
+        assert list(parts_of(client.ask("GET", "/live?see=640:-1:fast&see=640:-1:slow")[2])[1]) == ["fast"]
+        fast.step()
+        slow.step()
+        pictures = parts_of(client.ask("GET", "/live?see=640:0:fast&see=640:-1:slow")[2])[1]
+    assert list(pictures) == ["fast", "slow"]
+
+
 def test_a_waiting_page_is_answered_as_soon_as_there_is_a_picture(serving, camera):
     with serving() as (_, client):
         answers = []
@@ -439,7 +450,7 @@ def test_pictures_wait_for_each_other_and_too_many_are_sent_away(serving, clip):
 
     answers = []
     picture = encoded(np.zeros((20, 20, 3), np.uint8))
-    with serving(analyze=analyze) as (_, client):
+    with serving(analyze=analyze) as (server, client):
 
         def send():
             answers.append(client.ask("POST", "/api/v1/analyze", picture, Content_Type="image/png")[0])
@@ -448,7 +459,8 @@ def test_pictures_wait_for_each_other_and_too_many_are_sent_away(serving, clip):
         for sender in senders:
             sender.start()
         assert begun.acquire(timeout=10)
-        wait_until(lambda: client.ask("POST", "/api/v1/analyze", picture, Content_Type="image/png")[0] == 503)
+        wait_until(lambda: server._app._desk._waiting == 4)
+        assert client.refused("POST", "/api/v1/analyze", picture, Content_Type="image/png")[0] == 503
         go_on.set()
         for sender in senders:
             sender.join()

@@ -28,6 +28,7 @@ _FOLDER = Path(__file__).parent / "page"
 _MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # How long a page waits for a newer picture at most, and so how old what it says can be.
 _LIVE_WAIT_S = 1.0
+_UNSEEN_WAIT_S = 0.2  # a page that shows no camera yet
 _PICTURE_WAIT_S = 3.0
 _POLL_S = 0.01
 _MOST_SEEN = 256
@@ -166,10 +167,10 @@ class App:
         fewer pictures and never old ones.
         """
         seen = self._seen(request.query_params.getlist("see"))
-        until = time.monotonic() + _LIVE_WAIT_S
+        for name in seen:
+            self.pictures.look(name)
+        until = time.monotonic() + (_LIVE_WAIT_S if seen else _UNSEEN_WAIT_S)
         while not (newer := self._newer(seen)) and time.monotonic() < until and not self._stopping():
-            for name in seen:
-                self.pictures.look(name)
             await asyncio.sleep(_POLL_S)
         jpegs = {frame.camera: await self.pictures.jpeg(frame, seen[frame.camera][0]) for frame in newer}
         shown = {frame.camera: frame_as_json(frame) for frame in newer}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy.typing as npt
 
 from vidfer.output.overlay import OverlayFace
 from vidfer.pipeline.board import EMOTION_SMOOTH, LABEL_SMOOTH, VALENCE_AROUSAL_SMOOTH, LiveFrame
+from vidfer.pipeline.follow import overlay_faces
 from vidfer.pipeline.tracks import softmax
-from vidfer.types import EMOTIONS, F32, FACE_STATUS, Faces
+from vidfer.types import EMOTIONS, F32, FACE_STATUS, Faces, FrameResult
 
 Json = dict[str, Any]
 LANDMARKS = {"none": None, "68": 68, "478": 478}
@@ -69,37 +71,16 @@ def frame_as_json(frame: LiveFrame) -> Json:
     }
 
 
-def to_draw(faces: Faces, scale: float) -> list[OverlayFace]:
-    """Faces for the overlay of a picture of another size."""
-    heads, shown = faces.heads, []
-    raw = heads.get("valence_arousal")
-    affect = heads.get(VALENCE_AROUSAL_SMOOTH, raw)
-    probability = heads.get(EMOTION_SMOOTH)
-    if probability is None:
-        probability = softmax(_head(heads, "emotion", len(faces), len(EMOTIONS)))
-    labels = _shown_labels(heads) if LABEL_SMOOTH in heads else _labels(probability)
-    points = heads.get("landmarks68")
-    for row, label in enumerate(labels):
-        x0, y0, x1, y1 = (faces.box_px[row] * scale).tolist()
-        seen = label is not None and affect is not None and bool(np.isfinite(affect[row]).all())
-        shown.append(
-            OverlayFace(
-                face_id=int(faces.track_id[row]),
-                box_px=(x0, y0, x1, y1),
-                status=int(faces.status[row]),
-                label=label,
-                probabilities=probability[row] if seen else None,
-                valence=float(affect[row, 0]) if seen and affect is not None else None,
-                arousal=float(affect[row, 1]) if seen and affect is not None else None,
-                landmarks=_scaled(points[row], scale) if points is not None and seen else None,
-            )
-        )
-    return shown
+def to_draw(result: FrameResult, scale: float) -> list[OverlayFace]:
+    """The sure faces of a live frame, for the overlay of a picture of another size."""
+    return [_scaled(face, scale) for face in overlay_faces(result, landmarks=True)]
 
 
-def _scaled(points: F32, scale: float) -> F32:
+def _scaled(face: OverlayFace, scale: float) -> OverlayFace:
+    x0, y0, x1, y1 = (value * scale for value in face.box_px)
     # The middle of the top left pixel is at (0, 0), in the large and in the small picture.
-    return np.asarray((points.reshape(-1, 2) + 0.5) * scale - 0.5, np.float32)
+    points = None if face.landmarks is None else np.asarray((face.landmarks + 0.5) * scale - 0.5, np.float32)
+    return replace(face, box_px=(x0, y0, x1, y1), landmarks=points)
 
 
 def _identity(faces: Faces) -> list[Json]:

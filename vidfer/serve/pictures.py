@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import cv2
-import numpy as np
 from starlette.concurrency import run_in_threadpool
 
 from vidfer.output.canvas import Canvas
 from vidfer.output.overlay import Overlay
 from vidfer.pipeline.board import Board, LiveFrame
-from vidfer.serve.faces import sure, to_draw
+from vidfer.serve.faces import to_draw
 from vidfer.types import U8
 
 LEASE_S = 2.0
@@ -127,9 +126,11 @@ def _overlay(image: U8, width: int | None) -> Overlay:
 def _annotated(frame: LiveFrame, image: U8, width: int | None, overlay: Overlay) -> bytes:
     size = _size(image, width)
     scale = size[0] / image.shape[1]
-    small = image if width is None else cast(U8, cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    planes = [np.ascontiguousarray(small[..., channel]) for channel in range(3)]
-    overlay.draw(Canvas(planes), to_draw(sure(frame.result.faces), scale))
+    # INTER_AREA is fast and good for halves and less; in between it takes 5 ms where INTER_LINEAR takes 0.5.
+    how = cv2.INTER_AREA if image.shape[1] >= 2 * size[0] else cv2.INTER_LINEAR
+    small = image if width is None else cast(U8, cv2.resize(image, size, interpolation=how))
+    planes = cast("list[U8]", list(cv2.split(small)))
+    overlay.draw(Canvas(planes), to_draw(frame.result, scale))
     blue_first = cv2.merge(planes[::-1])
     done, jpeg = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done:
