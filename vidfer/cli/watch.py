@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import click
 import typer
+from click.core import ParameterSource
 
 from vidfer.cli.process import Debug, Quiet
 from vidfer.cli.progress import JsonLines, ProgressLine, is_live, logs_shown
 from vidfer.cli.stopping import draining
-from vidfer.errors import InputError
+from vidfer.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from vidfer.pipeline.board import CameraStatus
+    from vidfer.pipeline.board import Board, CameraStatus
+    from vidfer.pipeline.models import Models
+
+_log = logging.getLogger("vidfer.watch")
 
 PARTIAL = 4
 _SPARSE_S = 60.0
@@ -78,6 +82,13 @@ MaxOutage = Annotated[
 Stall = Annotated[
     float | None, typer.Option("--stall", metavar="S", help="Connect anew when the newest frame is S seconds old; 10.")
 ]
+Serve = Annotated[
+    str | None, typer.Option("--serve", metavar="HOST:PORT", help="Show the cameras in a page, and answer over REST.")
+]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", metavar="TOKEN", envvar="VIDFER_TOKEN", help="What a browser or program has to know."),
+]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON, one object a line, to stderr.")]
 
 
@@ -100,6 +111,8 @@ def watch(
     stall: Stall = None,
     device: Device = None,
     precision: Precision = None,
+    serve: Serve = None,
+    token: Token = None,
     log_json: LogJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -131,15 +144,46 @@ def watch(
 
     options = watch_options([*(urls or []), *(f"camera:{number}" for number in camera or [])], config, given)
     board, shown = Board(), _Shown(sys.stderr, quiet=quiet, as_json=log_json)
-    with draining(board.stop_requested), shown.logs(debug=debug):
+    with draining(board.stop_requested), shown.logs(debug=debug), ExitStack() as stack:
+        page = _page(serve, token)
+        from vidfer.pipeline.models import Models
         from vidfer.pipeline.watch import watch as watch_cameras
 
-        cameras = watch_cameras(options, board, tell=shown.update)
+        models = Models(options.device, options.precision)
+        if page is not None:
+            stack.enter_context(page(board, models))
+        cameras = watch_cameras(options, board, models=models, tell=shown.update)
     if not quiet:
         print("\n".join(summary(camera) for camera in cameras))
     failed = [camera for camera in cameras if camera.state == "failed"]
     if failed:
         raise typer.Exit(PARTIAL if len(failed) < len(cameras) else InputError.exit_code)
+
+
+def _page(serve: str | None, token: str | None) -> Callable[[Board, Models], AbstractContextManager[object]] | None:
+    """What starts the live page; a wrong address shows before the networks are loaded."""
+    if serve is None:
+        source = click.get_current_context().get_parameter_source("token")
+        if token is not None and source == ParameterSource.COMMANDLINE:  # in the environment it may be for others
+            raise UsageError("--token is for the live page: give --serve HOST:PORT too")
+        return None
+    from vidfer.serve.server import parse_address
+    from vidfer.serve.server import serve as start
+
+    address = parse_address(serve)
+
+    def open_page(board: Board, models: Models) -> AbstractContextManager[object]:
+        from vidfer.pipeline.looks import Looker
+        from vidfer.pipeline.still import still_analysis
+
+        analyze = still_analysis(Looker(models.detector, models.network))
+        server = start(board, address.host, address.port, token=token, analyze=analyze)
+        _log.info("live page: %s", server.url, extra={"event": "live page"})
+        if server.generated:  # shown once, to whoever started this, and never logged
+            print("vidfer: live page:", server.link, file=sys.stderr)
+        return server
+
+    return open_page
 
 
 def summary(camera: CameraStatus) -> str:
@@ -159,7 +203,6 @@ class _Shown:
         self._stream, self._quiet, self._as_json = stream, quiet, as_json
         self._line = ProgressLine(stream, live=is_live(stream) and not as_json)
         self._due = time.monotonic() + _SPARSE_S
-        self._log = logging.getLogger("vidfer.watch")
 
     def logs(self, *, debug: bool) -> AbstractContextManager[None]:
         """Show the log within the block."""
@@ -175,7 +218,7 @@ class _Shown:
         elif time.monotonic() >= self._due:
             self._due = time.monotonic() + _SPARSE_S
             for camera in cameras:
-                self._log.info("%s", summary(camera), extra={"camera": camera.name, "event": "status"})
+                _log.info("%s", summary(camera), extra={"camera": camera.name, "event": "status"})
 
 
 def _short(camera: CameraStatus) -> str:
