@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import World, moving, run
 
-from vidfer.pipeline.looks import Key, match_apart, share_of_way
-from vidfer.types import DETECTED, TRACKED, Detections
+from vidfer.pipeline.looks import Key, is_off, match_apart, share_of_way, where_last_seen
+from vidfer.types import DETECTED, TRACKED, Detections, Picture
 
 
 def test_every_frame_comes_out_once_and_in_order() -> None:
@@ -108,3 +109,96 @@ def test_match_apart_refuses_what_it_would_have_to_guess() -> None:
     assert match_apart(one, one + 200) is None
     touching = np.array([[0, 0, 50, 60], [40, 0, 90, 60]], np.float32)
     assert match_apart(touching, touching) is None
+
+
+def asked_of(world: World) -> dict[int, list[np.ndarray]]:
+    """Where a face was looked at, frame by frame; to be asked for before the run."""
+    asked: dict[int, list[np.ndarray]] = {}
+    analyse = world.analyse
+
+    def analysed(pictures: Sequence[Picture], boxes_px: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        for picture, boxes in zip(pictures, boxes_px, strict=True):
+            asked.setdefault(world.number(picture), []).extend(boxes[:, None])
+        return analyse(pictures, boxes_px)
+
+    world.analyse = analysed  # type: ignore[method-assign]
+    return asked
+
+
+def jumpy(world: World, px: float) -> None:
+    """The detector's boxes lie to the left and to the right of the face by turns."""
+    detect = world.detect
+
+    def detected(picture: Picture) -> Detections:
+        found = detect(picture)
+        return dataclasses.replace(found, box_px=found.box_px + np.float32(px * (-1) ** world.number(picture)))
+
+    world.detect = detected  # type: ignore[method-assign]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-3, 3), st.floats(0, 6))
+def test_faces_are_cropped_by_the_network_s_box_on_key_frames(speed: float, px: float) -> None:
+    world = World(moving(26, start=100, speed=speed))
+    jumpy(world, px)
+    asked = asked_of(world)
+    results = run(world)
+    for key in range(0, 26, 5):
+        assert len(asked[key]) <= 2
+        assert not is_off(asked[key][-1], world.boxes[key]).any()
+    for result in results:
+        assert np.allclose(result.faces.box_px, world.boxes[result.index])
+
+
+def test_a_face_that_holds_still_is_looked_at_once() -> None:
+    world = World(moving(26, speed=0))
+    jumpy(world, 4)
+    asked = asked_of(world)
+    run(world)
+    assert [len(asked[i]) for i in range(26)] == [2] + [1] * 25
+
+
+def test_another_face_beside_the_one_before_is_looked_at_where_it_was_found() -> None:
+    boxes = moving(11, speed=0)
+    for i in range(1, 11):
+        boxes[i] = [(31, 40, 71, 90)]
+    world = World(boxes)
+
+    def look(number: int, asked: np.ndarray) -> dict[str, np.ndarray]:  # takes the old place for a face of its own
+        heads = World.look(world, number, asked)
+        old = asked[:, :1] == 20
+        heads["box"] = np.where(old, asked - np.float32(8), heads["box"])
+        return heads
+
+    world.look = look  # type: ignore[method-assign]
+    for result in run(world)[1:]:
+        assert np.allclose(result.faces.box_px, world.boxes[result.index])
+
+
+@pytest.mark.parametrize(("score", "presence"), [(0.7, 0.25), (0.9, 1.0)])
+def test_what_may_be_no_face_is_judged_where_it_was_found(score: float, presence: float) -> None:
+    """The network takes many things for a face once it has put them into the middle."""
+    world = World(moving(6, speed=0))
+    jumpy(world, 4)
+    detect = world.detect
+    world.detect = lambda picture: dataclasses.replace(  # type: ignore[method-assign]
+        detect(picture), score=np.full(1, score, np.float32)
+    )
+
+    def look(number: int, asked: np.ndarray) -> dict[str, np.ndarray]:
+        heads = World.look(world, number, asked)
+        return heads | {"presence": np.where(asked[:, :1] == 20, 1, 0.25).astype(np.float32)}
+
+    world.look = look  # type: ignore[method-assign]
+    results = run(world, detect_every=1)
+    assert [float(r.faces.heads["presence"][0, 0]) for r in results] == [presence] * 6
+    assert all(np.allclose(r.faces.box_px, world.boxes[r.index]) for r in results)
+
+
+def test_where_last_seen_is_one_to_one() -> None:
+    before = np.array([[0, 0, 50, 60], [300, 0, 350, 60]], np.float32)
+    found = np.array([[4, 0, 54, 60], [302, 2, 352, 62], [8, 0, 58, 60], [600, 0, 650, 60]], np.float32)
+    got = where_last_seen(found, before)
+    assert (got == np.array([before[0], before[1], found[2], found[3]])).all()
+    assert where_last_seen(found[:0], before).shape == (0, 4)
+    assert (where_last_seen(found, before[:0]) == found).all()

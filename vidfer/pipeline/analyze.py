@@ -175,15 +175,20 @@ class Analyzer:
         return _Running(segment=replace(segment, frames=[last]), pixels=pixels, key=self._key, looked=looked)
 
     def _look(self, segment: Segment, before: Future[Key], key: Future[Key]) -> _Seen:
-        """Runs in the pool, which starts segments in order: whom this waits for has started, and waits for nobody."""
+        """Runs in the pool, which starts segments in order: whom this waits for has started, and so have those before.
+
+        It waits for little: detector and face network on one frame.
+        """
         *between, last = segment.frames
         try:
-            end = self._looker.detect([last])[0]
+            (end,) = self._looker.find([last])
+            start = None if segment.opens else before.result()
+            self._looker.confirm([end], None if start is None else [start.box_px])
             key.set_result(end.key())
         except BaseException as error:
             key.set_exception(error)
             raise
-        looks = [*self._looker.between(between, before.result(), end.key()), end] if between else [end]
+        looks = [end] if start is None else [*self._looker.between(between, start, end.key()), end]
         results = [look.result(segment.shot) for look in looks]
         return results, sum(look.status == DETECTED for look in looks)
 

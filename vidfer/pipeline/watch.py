@@ -16,6 +16,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 import vidfer
 from vidfer.errors import OutputError, one_line
 from vidfer.media.codecs import decoder_version
@@ -31,7 +33,7 @@ from vidfer.pipeline.rolling import Rolling, RollingOptions
 from vidfer.pipeline.watch_options import WatchOptions
 from vidfer.schema import SCHEMA_VERSION
 from vidfer.smooth import Smoothing
-from vidfer.types import EMOTIONS, Frame
+from vidfer.types import EMOTIONS, F32, Frame
 
 _log = logging.getLogger("vidfer.watch")
 
@@ -80,6 +82,7 @@ class _Watch:
     ) -> None:
         self._options, self._board, self._models, self._tell = options, board, models, tell
         self._looker = Looker(models.detector, models.network)
+        self._last_seen: dict[str, F32] = {}
         self._mailboxes = Mailboxes[Frame]()
         self._cameras: dict[str, Camera] = {}
         for camera in options.cameras:
@@ -124,13 +127,18 @@ class _Watch:
 
     def _looks(self, frames: Sequence[Frame]) -> list[Look]:
         """Look at frames of several cameras at once; one that cannot be looked at takes nothing from the others."""
+        if not frames:
+            return []
         try:
-            return self._looker.detect(frames) if frames else []
+            nobody = np.zeros((0, 4), np.float32)
+            looks = self._looker.detect(frames, [self._last_seen.get(frame.source_id, nobody) for frame in frames])
         except Exception as error:  # noqa: BLE001 (a picture that breaks a library must not end the watching)
             if len(frames) > 1:
                 return [look for frame in frames for look in self._looks([frame])]
             self._cameras[frames[0].source_id].skip(error)
             return []
+        self._last_seen.update((look.frame.source_id, look.box_px) for look in looks)
+        return looks
 
     def _statuses(self) -> list[CameraStatus]:
         return [camera.status(self._writer.state(camera)) for camera in self._cameras.values()]
