@@ -5,6 +5,7 @@ import { Camera } from "./camera.js";
 import { readColours } from "./plane.js";
 
 const LEAST_PERIOD_MS = 40;
+const SHOWN_MS = 8000; // what went wrong with one action
 
 const $ = (id) => document.getElementById(id);
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -47,7 +48,7 @@ async function watch() {
       const wishes = [...cameras.values()].filter((camera) => camera.inView).map((camera) => ["see", camera.wish]);
       const answer = await ask(`/live?${new URLSearchParams(wishes)}`, { signal: AbortSignal.timeout(15000) });
       await show(await answer.arrayBuffer());
-      if (failures) notice(null);
+      if (failures && !over) notice(null);
       failures = 0;
     } catch (error) {
       if (error instanceof RefusedError && error.status === 401) {
@@ -77,6 +78,7 @@ async function show(buffer) {
     }
   }
   await Promise.all(frames);
+  if (over) return; // an answer that was under way
   for (const status of said.cameras) cameras.get(status.name).show(status);
   for (const [name, camera] of cameras) {
     if (said.cameras.some((status) => status.name === name)) continue;
@@ -96,9 +98,10 @@ function summarise(statuses) {
   $("pause").firstElementChild.textContent = paused ? "Go on" : "Pause";
 }
 
-function notice(text) {
+function notice(text, forMs) {
   $("notice").hidden = text === null;
   $("notice").textContent = text ?? "";
+  if (forMs) setTimeout(() => $("notice").textContent === text && notice(null), forMs);
 }
 
 const say = (text) => { $("news").textContent = text; };
@@ -117,7 +120,7 @@ async function act(path) {
   try {
     return await ask(path, { method: "POST" });
   } catch (error) {
-    notice(error instanceof RefusedError ? error.message : "No connection to vidfer.");
+    notice(error instanceof RefusedError ? error.message : "No connection to vidfer.", SHOWN_MS);
     return null;
   }
 }
@@ -141,7 +144,7 @@ async function screenshot(name) {
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     say(`Screenshot of ${camera} saved`);
   } catch (error) {
-    notice(error instanceof RefusedError ? error.message : "No connection to vidfer.");
+    notice(error instanceof RefusedError ? error.message : "No connection to vidfer.", SHOWN_MS);
   }
 }
 
