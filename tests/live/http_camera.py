@@ -40,7 +40,7 @@ class HttpCamera:
     def __init__(self, clip: Path) -> None:
         self._over = threading.Event()
         self._began = time.monotonic()
-        self.ts = transport_stream(clip)
+        self.ts = transport_stream(clip, frames=35)
         self.segments = [transport_stream(clip, 25 * number, 25) for number in range(30)]
         self.jpegs = [cv2.imencode(".jpg", image)[1].tobytes() for image in pictures(20, 320, 180)]
         camera = self
@@ -90,13 +90,13 @@ class HttpCamera:
         getattr(self, name)(request.wfile)
 
     def jumps_back(self, out) -> None:
-        """The same two seconds again and again, in real time."""
+        """The same 1.4 seconds again and again, in real time."""
         while not self._over.is_set():
-            self._send(out, self.ts, 2.0)
+            self._send(out, self.ts, 1.4)
 
     def goes_silent(self, out) -> None:
-        """Two seconds, and then packets with nothing in them."""
-        self._send(out, self.ts, 2.0)
+        """1.4 seconds, and then packets with nothing in them."""
+        self._send(out, self.ts, 1.4)
         while not self._over.is_set():
             self._send(out, _NULL_PACKETS, 0.05)
 

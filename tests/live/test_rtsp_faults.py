@@ -1,6 +1,6 @@
 """Everything that cameras do wrong, by a real RTSP server on loopback: what was written stays, and the table says why.
 
-Each fault happens once here. Twenty times each, and the other slow ones (minutes):
+Each fault happens once here, some of them one after the other. Twenty times each, and the other slow ones (minutes):
 
     python -m pytest tests/live -m slow
 """
@@ -77,11 +77,12 @@ FAULTS = {
         killed, frozen, killed_and_frozen_while_it_starts, not_found, wrong_password, another_picture, another_codec,
     )
 }  # fmt: skip
-SLOW = {"killed_and_frozen_while_it_starts"}
+# What happens one after the other, to one camera.
+QUICK = [["killed", "not_found", "wrong_password"], ["frozen"], ["another_picture", "another_codec"]]
 
 
-def suffer(fault, times, tmp_path, loops, caplog):
-    """Let a fault happen, so many times, to a camera that is watched."""
+def suffer(faults, tmp_path, loops, caplog):
+    """Let faults happen to a camera that is watched."""
     login = f"me:{PASSWORD}"
     caplog.set_level("DEBUG")
     with (
@@ -90,12 +91,12 @@ def suffer(fault, times, tmp_path, loops, caplog):
     ):
         watching.until_frames(10)
         known = {}
-        for _ in range(times):
+        for fault in faults:
             watching.until_pieces(len(known) + 1)
             known |= {path: path.read_bytes() for path in watching.parts()}
-            fault(camera, watching, loops)
+            FAULTS[fault](camera, watching, loops)
             watching.until_frames(10)
-        assert watching.camera().reconnects >= times
+        assert watching.camera().reconnects >= len(faults)
     assert all(path.read_bytes() == was for path, was in known.items())
     rows = table(tmp_path)
     assert len(rows) == watching.result[0].frames
@@ -103,24 +104,24 @@ def suffer(fault, times, tmp_path, loops, caplog):
     assert (np.diff(rows["timestamp"]) >= 0).all()
     assert rows["face_id"].dropna().is_monotonic_increasing
     assert rows.groupby("epoch")["face_id"].nunique().max() <= 8
-    assert rows["epoch"].iloc[-1] >= times
+    assert rows["epoch"].iloc[-1] >= len(faults)
     said = [event for event, _ in events(tmp_path)]
-    assert said.count("lost") >= times
+    assert said.count("lost") >= len(faults)
     assert said.count("live") == watching.result[0].reconnects + 1
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert PASSWORD.encode() not in written
     assert PASSWORD not in caplog.text + str(watching.result) + repr(watching.options)
 
 
-@pytest.mark.parametrize("fault", [name for name in FAULTS if name not in SLOW])
-def test_a_fault_ends_nothing_and_is_told(fault, tmp_path, loops, caplog):
-    suffer(FAULTS[fault], 1, tmp_path, loops, caplog)
+@pytest.mark.parametrize("faults", QUICK, ids=" ".join)
+def test_faults_end_nothing_and_are_told(faults, tmp_path, loops, caplog):
+    suffer(faults, tmp_path, loops, caplog)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_twenty_times_ends_nothing_and_is_told(fault, tmp_path, loops, caplog):
-    suffer(FAULTS[fault], 20, tmp_path, loops, caplog)
+    suffer([fault] * 20, tmp_path, loops, caplog)
 
 
 def test_a_camera_that_is_not_there_yet_is_waited_for(tmp_path, loops):

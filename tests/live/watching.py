@@ -68,7 +68,7 @@ class Watching:
 
     def __init__(self, folder: Path, *urls: str, models=None, config=None, **given):
         self.board, self.folder = Board(), folder
-        self.options = watch_options(urls, config, {"segment": 0.5, "stall": 1.0, "output": folder, **given})
+        self.options = watch_options(urls, config, {"segment": 0.5, "stall": 2.0, "output": folder, **given})
         self._models = models or OneFace()
         self._error, self.result = None, None
         self._thread = threading.Thread(target=self._run)

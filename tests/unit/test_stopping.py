@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from vidfer.cli.stopping import Stopped, stoppable
+from vidfer.cli.stopping import Stopped, draining, stoppable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -18,6 +19,15 @@ def test_the_first_raises_and_handlers_come_back(number, code):
     with pytest.raises(Stopped) as caught, stoppable():
         os.kill(os.getpid(), number)
     assert caught.value.exit_code == code
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_drains_is_told_once_and_goes_on(number):
+    before, wanted = signal.getsignal(number), threading.Event()
+    with draining(wanted):
+        os.kill(os.getpid(), number)
+        assert wanted.wait(60)
     assert signal.getsignal(number) is before
 
 

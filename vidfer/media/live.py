@@ -163,7 +163,6 @@ class LiveSource:
             InputError: It cannot be made, and never could.
         """
         with closing(self._open()) as container:
-            self._last_frame = time.monotonic()
             try:
                 video = ready(pick_stream(container, self._address.shown, 0), self._address.shown, 0, live=True)
                 finite = container.duration is not None and self._address.kind != "rtsp"
@@ -174,7 +173,6 @@ class LiveSource:
                     if paced:
                         if self._wait(self._ahead_s(frame)):
                             return
-                        self._last_frame = time.monotonic()
                         frame = replace(frame, captured_utc=datetime.now(UTC))
                     yield frame
                 if finite and self._clock.stamped_s >= (container.duration or 0) / av.time_base - _END_TOLERANCE_S:
@@ -262,10 +260,16 @@ class LiveSource:
         Raises:
             _LostError: The stream broke off, or brings no frames any more.
         """
-        number = -1
+        number, waited_s, packets = -1, 0.0, container.demux()
         try:
-            for packet in container.demux():
-                if time.monotonic() - self._last_frame > self._options.stall_s:
+            while True:
+                began = time.monotonic()
+                packet = next(packets, None)
+                # Only time spent waiting counts: what this machine did in between is not the camera's fault.
+                waited_s += time.monotonic() - began
+                if packet is None:
+                    return
+                if waited_s > self._options.stall_s:
                     raise _LostError(f"connected, but no picture for {self._options.stall_s:g} s")
                 if packet.stream is not video:
                     continue
@@ -280,6 +284,7 @@ class LiveSource:
                     _log.debug("%s: packet %d: %s", self._name, number, error.strerror)
                     continue
                 for frame in frames:
+                    waited_s = 0.0
                     yield (frame.opaque.number if isinstance(frame.opaque, Ticket) else number), frame
         except (av.FFmpegError, OSError) as error:
             raise _LostError(_reason(error, f"nothing came for {self._options.stall_s:g} s")) from error
