@@ -126,7 +126,7 @@ def _overlay(image: U8, width: int | None) -> Overlay:
 def _annotated(frame: LiveFrame, image: U8, width: int | None, overlay: Overlay) -> bytes:
     size = _size(image, width)
     scale = size[0] / image.shape[1]
-    # INTER_AREA is fast and good for halves and less; in between it takes 5 ms where INTER_LINEAR takes 0.5.
+    # INTER_AREA is good and fast for halves and less; from 1280 to 960 px it takes 4 ms more than INTER_LINEAR.
     how = cv2.INTER_AREA if image.shape[1] >= 2 * size[0] else cv2.INTER_LINEAR
     small = image if width is None else cast(U8, cv2.resize(image, size, interpolation=how))
     planes = cast("list[U8]", list(cv2.split(small)))
