@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 from streams import clip
-from watching import PATIENCE_S, Watching, events, footers, table, until
+from watching import PATIENCE_S, OneFace, Watching, events, footers, table, until
 
 from vidfer.output import archive as archive_module
 from vidfer.output.files import put_in_place
+from vidfer.pipeline import rolling
 from vidfer.pipeline.board import EMOTION_SMOOTH
 from vidfer.schema import observation_schema
 
@@ -61,6 +63,46 @@ def test_a_disk_that_stays_full_is_an_error_at_the_end(tmp_path, loops, monkeypa
     with pytest.raises(Exception, match="frames could not be written: cannot write"), watching:
         watching.join()
     assert watching.parts() == []
+
+
+class FaceOfNobody(OneFace):
+    """Sees nothing but nonsense in large pictures."""
+
+    def detect(self, picture):
+        found = super().detect(picture)
+        return replace(found, box_px=found.box_px * np.float32("nan")) if picture.width > 320 else found
+
+
+def test_a_camera_that_breaks_the_analysis_takes_nothing_from_the_other(tmp_path, loops):
+    urls = [str(clip(loops, seconds=1)), str(clip(loops, size=(480, 270), seconds=1))]
+    with Watching(tmp_path, *urls, models=FaceOfNobody()) as watching:
+        watching.join()
+    good, bad = watching.result
+    assert good.frames == 25 - good.dropped == len(table(tmp_path)) > 0
+    assert bad.frames == 0
+    assert bad.dropped == 25
+
+
+def test_a_piece_that_cannot_be_made_costs_itself_only(tmp_path, loops, monkeypatch):
+    make, names = rolling._rows, []
+
+    def fail_once(results, camera, landmarks):
+        if "480x270" in camera:
+            names.append(camera)
+            if len(names) == 1:
+                raise ValueError("column valence holds a NaN")
+        return make(results, camera, landmarks)
+
+    monkeypatch.setattr(rolling, "_rows", fail_once)
+    urls = [str(clip(loops, seconds=2)), str(clip(loops, size=(480, 270), seconds=2))]
+    with Watching(tmp_path, *urls, record=True) as watching:
+        watching.join()
+    rows = table(tmp_path).groupby("source").size()
+    lost = sum(footer["counts"]["not_written"] for footer in footers(tmp_path, names[0]))
+    assert lost > 0
+    assert rows[names[0]] + lost == watching.result[1].frames
+    assert rows["h264-320x180-2"] == watching.result[0].frames
+    assert ("piece lost", f"ValueError: column valence holds a NaN: {lost} frames") in events(tmp_path, names[0])
 
 
 def test_the_next_run_goes_on_where_this_one_ended(tmp_path, loops):

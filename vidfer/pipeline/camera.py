@@ -163,7 +163,11 @@ class Camera:
 
     def follow(self, look: Look) -> list[Followed]:
         """Take in the next look; gives the frames that are done, shown on the board."""
-        return self._show(self._follower.add(look))
+        try:
+            return self._show(self._follower.add(look))
+        except Exception as error:  # noqa: BLE001 (nothing that one camera shows may end the others)
+            self.skip(error)
+            return []
 
     def flush(self) -> list[Followed]:
         """The frames that still wait for what follows."""

@@ -82,7 +82,7 @@ class Rolling:
         camera: Its name.
         options: What.
         describe: Gives what a piece says about itself, from (frames, faces, frames that could not be written before).
-        happened: Called with "paused" and the reason, and with "resumed".
+        happened: Called with what happens to the writing and the reason.
     """
 
     def __init__(
@@ -151,6 +151,17 @@ class Rolling:
                 self._pause(error)
         if self._piece is not None and self.trouble is None:
             self._write()
+
+    def abandon(self, error: Exception) -> None:
+        """Give up the piece that grows, which cannot be written for a reason that is not the disk's."""
+        _log.debug("%s", self._camera, exc_info=True)
+        piece, self._piece = self._piece, None
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.discard(error)
+        if piece is not None:
+            self._not_written += piece.frames
+            self._happened("piece lost", f"{type(error).__name__}: {one_line(error)}: {piece.frames} frames")
 
     def close(self) -> None:
         """End everything, with a last attempt where writing is paused.
@@ -254,7 +265,7 @@ class _Recording:
     def close(self) -> None:
         self._files.close()
 
-    def discard(self, error: OutputError) -> None:
+    def discard(self, error: Exception) -> None:
         self._files.__exit__(type(error), error, error.__traceback__)
 
 

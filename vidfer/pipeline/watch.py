@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,7 @@ class _Writer:
             }
 
         def happened(event: str, reason: str | None) -> None:
-            camera.note(event, reason, logging.ERROR if event == "writing paused" else logging.WARNING)
+            camera.note(event, reason, logging.WARNING if event == "writing resumed" else logging.ERROR)
 
         return Rolling(self._archive, camera.name, options, describe=describe, happened=happened)
 
@@ -228,23 +229,35 @@ class _Writer:
                 if message is None:
                     self._do_what_is_due()
                 else:
-                    self._rolling[message[0]].add(message[1])
+                    self._carefully(self._rolling[message[0]], partial(Rolling.add, followed=message[1]))
             self._finish()
         except BaseException as error:
             self._channel.abort(error)
             raise
 
+    @staticmethod
+    def _carefully(rolling: Rolling, do: Callable[[Rolling], None]) -> None:
+        """Do something for one camera such that a fault in what it shows costs the others nothing."""
+        try:
+            do(rolling)
+        except Exception as error:  # noqa: BLE001 (logged there)
+            rolling.abandon(error)
+
     def _do_what_is_due(self) -> None:
         now = datetime.now(UTC)
         for rolling in self._rolling.values():
-            rolling.tick(now)
+            self._carefully(rolling, partial(Rolling.tick, now=now))
         if time.monotonic() >= self._retain_at and self._keep != Keep():
             self._retain_at = time.monotonic() + _RETAIN_S
-            self._archive.retain(self._keep, now, [path for one in self._rolling.values() for path in one.busy])
+            try:
+                self._archive.retain(self._keep, now, [path for one in self._rolling.values() for path in one.busy])
+            except OSError as error:  # tried again soon
+                _log.warning("old pieces cannot be removed: %s: %s", error.filename, error.strerror)
 
     def _finish(self) -> None:
         errors = []
         for rolling in self._rolling.values():
+            self._carefully(rolling, Rolling.close_piece)
             try:
                 rolling.close()
             except OutputError as error:
