@@ -31,7 +31,7 @@ from vidfer.types import U8
 from vidfer.vision.detect import BOX, INPUT, SCORE, FaceDetector
 from vidfer.vision.session import ModelCard, Session, load
 
-VERSION = "1.0"
+VERSION = "2.0"
 STEPS_PER_EPOCH = 250
 _CALM_AFTER = 0.7  # of the epochs
 _LOWEST_SCORE = 0.02  # average precision wants the whole curve
