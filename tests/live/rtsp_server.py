@@ -2,7 +2,7 @@
 
     python3 rtsp_server.py PORT USER:PASSWORD|- PATH=LAUNCH ...
 
-prints its port as soon as it serves.
+prints its port as soon as it serves; with --check it only says whether everything is there.
 """
 
 import sys
@@ -13,9 +13,16 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
+ELEMENTS = ("h264parse", "h265parse", "multifilesrc", "qtdemux", "rtph264pay", "rtph265pay")
+
+
+def check():
+    missing = [name for name in ELEMENTS if Gst.ElementFactory.find(name) is None]
+    if missing:
+        sys.exit(f"GStreamer lacks {', '.join(missing)}")
+
 
 def serve(port, login, mounts):
-    Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(port)
@@ -43,4 +50,8 @@ def serve(port, login, mounts):
     GLib.MainLoop().run()
 
 
-serve(sys.argv[1], sys.argv[2], sys.argv[3:])
+Gst.init(None)
+if sys.argv[1] == "--check":
+    check()
+else:
+    serve(sys.argv[1], sys.argv[2], sys.argv[3:])
