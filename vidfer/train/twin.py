@@ -28,7 +28,7 @@ from vidfer.vision.session import Session
 DETECTOR = "face_detector"
 HALF_A_POINT = 0.005
 SEED = 0
-_FACES_PER_SET, _SCENES = 48, 96
+_FACES_PER_SET, _SCENES = 96, 96
 _BATCH = 8
 # Figures of which less is better; of all others more is.
 _ERRORS = ("error", "ece", "false_faces", "rmse")
