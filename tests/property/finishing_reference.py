@@ -8,6 +8,7 @@ import numpy as np
 from linking_reference import link
 from smoothing_reference import smooth_track
 
+from vidfer.pipeline.tracks import SURE_FACE
 from vidfer.types import EMOTIONS, FACE_STATUS
 
 
@@ -82,7 +83,7 @@ def tracks_of(faces, clock, options):
 
 def is_face(rows):
     best = max([row["score"] for row in rows if row["status"] == 0], default=0.0)
-    return best + float(np.mean([row["presence"] for row in rows])) >= 1.45
+    return best + float(np.mean([row["presence"] for row in rows])) >= SURE_FACE
 
 
 def probabilities(rows):

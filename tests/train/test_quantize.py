@@ -99,7 +99,7 @@ def test_the_face_network_becomes_integers_up_to_its_heads(faces: Path, tmp_path
     assert kinds["QLinearConv"] == sum(node.op_type == "Conv" for node in onnx.load(str(faces)).graph.node)
     assert kinds["Conv"] == kinds["QuantizeLinear"] == 0
     assert kinds["DequantizeLinear"] == 2  # in front of affect and of the box, whose matrices are small
-    assert kinds["QGemm"] == 4  # shape, mesh, 68 points, identity
+    assert kinds["QGemm"] == 3  # mesh, 68 points, identity
     assert kinds["QLinearConcat"] == 1
     onnx.save(model, str(tmp_path / "twin.onnx"))
     parent, small = Session(faces, device="cpu"), Session(tmp_path / "twin.onnx", device="cpu")

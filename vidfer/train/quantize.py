@@ -28,7 +28,8 @@ _QUANTISED = ("Conv", "Gemm", "Relu", "Add", "Mul", "Concat", "GlobalAveragePool
 # Where the quantised part may end. Outputs of a convolution without an activation are raw heads: they need floats.
 _LAST = ("Relu",)
 _WITH_WEIGHTS = ("Conv", "Gemm")
-_SMALL_MATRIX = 4096  # weights: below it, bytes save nothing but where a matrix is for every cell of a map
+# Weights of a matrix below which bytes save nothing, but where it is for every cell of a map.
+_SMALL_MATRIX = 20_000
 
 
 def quantize_graph(network: ModelProto, observe: Observe) -> ModelProto:
@@ -64,7 +65,7 @@ class _Quantizer(Graph):
             read = node.input[:1] if node.op_type == "Slice" else node.input  # the others are where it begins and ends
             data = [name for name in read if name and name not in constants]
             lone = node.op_type in ("Add", "Mul") and len(data) < 2
-            if node.op_type in _QUANTISED and not lone and inside.issuperset(data):
+            if node.op_type in _QUANTISED and not lone and not self._is_small(node) and inside.issuperset(data):
                 inside.add(node.output[0])
                 reads[node.output[0]] = data
         nodes = [node for node in self.nodes if node.output[0] in reads]
@@ -74,25 +75,28 @@ class _Quantizer(Graph):
                 node
                 for node in nodes
                 if chosen.issuperset(reads[node.output[0]])
-                and (
-                    node.op_type in _LAST
-                    or self._is_head(node)
-                    or (
-                        (readers := self.readers(node.output[0]))
-                        and all(reader.output[0] in chosen for reader in readers)
-                    )
-                )
+                and (node.op_type in _LAST or self._is_head(node) or self._is_read(node, chosen))
             ]
             if len(left) == len(nodes):
                 return nodes
             nodes = left
 
+    def _is_read(self, node: NodeProto, chosen: set[str]) -> bool:
+        """Whether bytes are wanted of a node: by all that read it, or by one of the heads that read a vector."""
+        readers = [reader.output[0] in chosen for reader in self.readers(node.output[0])]
+        return any(readers) if node.op_type == "Flatten" else bool(readers) and all(readers)
+
     def _is_head(self, node: NodeProto) -> bool:
         """A matrix whose output stays a float."""
         if node.op_type != "Gemm" or any(reader.op_type == "Relu" for reader in self.readers(node.output[0])):
             return False
-        of_cells = any(writer.op_type == "Reshape" for writer in self.nodes if node.input[0] in writer.output)
-        return of_cells or int(self.values()[node.input[1]].size) >= _SMALL_MATRIX
+        return not self._is_small(node)
+
+    def _is_small(self, node: NodeProto) -> bool:
+        weight = self.values().get(node.input[1]) if node.op_type == "Gemm" else None
+        if weight is None or weight.size >= _SMALL_MATRIX:
+            return False
+        return not any(writer.op_type == "Reshape" for writer in self.nodes if node.input[0] in writer.output)
 
     def measured(self, nodes: Sequence[NodeProto]) -> dict[str, str]:
         """Tensors that become bytes -> the tensor whose range they take; what goes into a ReLU does not."""
