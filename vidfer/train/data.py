@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from vidfer.errors import DataError
 from vidfer.train.augment import degrade
+from vidfer.train.copies import copied, first_of_its_kind
 from vidfer.train.mesh import MIRROR68, MeshBasis, to_picture
 from vidfer.train.targets import FaceTargets
 from vidfer.types import EMOTIONS, F32, I64, U8
@@ -102,7 +103,7 @@ def decode_image(data: bytes) -> U8:
 
 
 def read_faces(folder: Path, split: str, basis: MeshBasis, sets: Sequence[str] | None = None) -> FaceRows:
-    """Read one split ("train" or "val") of `folder/faces.parquet`, or some sets of it.
+    """Read one split ("train" without what is also in val, or "val") of `folder/faces.parquet`, or some sets of it.
 
     Raises:
         DataError: The file or a column is missing.
@@ -118,10 +119,12 @@ def read_faces(folder: Path, split: str, basis: MeshBasis, sets: Sequence[str] |
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}; see TRAINING in the model card")
     codes = {name: i for i, name in enumerate(EMOTIONS)}
+    files = table["image"].to_pylist()
     rows = FaceRows(
-        images=[decode_image(data) for data in table["image"].to_pylist()],
+        images=[decode_image(data) for data in files],
         set_name=np.array(table["set"].to_pylist()),
-        group=np.array(table["group"].to_pylist()),
+        # Copies of a picture belong together, whatever their names are.
+        group=np.array(table["group"].to_pylist())[first_of_its_kind(files)],
         label=np.array([codes.get(name, -1) for name in table["label"].to_pylist()]),
         label7=np.array([name or "" for name in table["label7"].to_pylist()]),
         votes=_matrix(table["votes"], 10),
@@ -137,6 +140,9 @@ def read_faces(folder: Path, split: str, basis: MeshBasis, sets: Sequence[str] |
     _reject_turned_meshes(rows)
     rows.points68[~np.isin(rows.set_name, _POINTS68_SETS) & (split == "train")] = np.nan
     rows.box_px = _boxes(rows, basis)
+    if split == "train":
+        val = pq.read_table(path, columns=["image"], filters=[("split", "==", "val")])["image"].to_pylist()
+        rows = rows.take(~copied(rows.images, [decode_image(data) for data in val]))
     return rows
 
 
