@@ -34,6 +34,13 @@ def test_logins_are_hidden_whatever_they_hold(user, password, scheme):
         f"rtsp://me:{SECRET}@",
         f"rtsp://me:{SECRET}@host:port/x",
         f"foo://me:{SECRET}@host",
+        f"rtsp:/me:{SECRET}@10.0.0.5/live",
+        f"rtsp//me:{SECRET}@10.0.0.5/live",
+        f"rtsp:me:{SECRET}@10.0.0.5",
+        f"me:{SECRET}@host/live",
+        f"me:{SECRET}@host://live",
+        f"{SECRET}@host://live",
+        f"rtsp:/host/live?anything={SECRET}",
     ],
 )
 def test_secrets_in_other_places_are_hidden_too(url):
@@ -67,6 +74,9 @@ def test_the_login_of_the_url_wins():
         ("rtsp://me:pw@10.0.0.5:554/Streaming/Channels/101?x=1", "10.0.0.5-Streaming-Channels-101"),
         ("http://camera.example/video.mjpg", "camera.example-video.mjpg"),
         ("https://example.org", "example.org"),
+        ("rtsp://[fe80::1]/live", "fe80-1-live"),
+        ("rtsp://me:pw@[fe80::1]:554/live", "fe80-1-live"),
+        ("http://[::1]/", "1"),
     ],
 )
 def test_names_come_from_host_and_path(text, name):

@@ -57,6 +57,10 @@ def test_cameras_get_names_of_their_own():
     assert names == ["h-live", "h-live-2", "camera", "camera-2"]
 
 
+def test_cameras_with_ipv6_addresses_are_taken():
+    assert [camera.name for camera in watch_options(["rtsp://[fe80::1]/live"]).cameras] == ["fe80-1-live"]
+
+
 def test_logins_come_from_the_environment(monkeypatch, config):
     monkeypatch.setenv("VIDFER_USERNAME", "all")
     monkeypatch.setenv("VIDFER_PASSWORD", "common")

@@ -15,6 +15,7 @@ Kind = Literal["rtsp", "http", "device", "file"]
 
 _KINDS: dict[str, Kind] = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
 _DEVICE = "camera:"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HIDDEN = "***"
 # Some cameras take the login in the path or in the query.
 _SECRET = re.compile(r"(?i)((?:user|usr|login|pass|pwd|pw|token|key|auth|secret|sig)[a-z_-]*=)[^&;/?#\s]*")
@@ -46,7 +47,7 @@ class Address:
         if self.kind == "file":
             return _NOT_IN_NAMES.sub("-", Path(self.url).stem).strip("-.") or "file"
         parts = urlsplit(self.shown.replace(f"{_HIDDEN}@", ""))
-        return _NOT_IN_NAMES.sub("-", parts.netloc.rpartition(":")[0] or parts.netloc) + _path_name(parts.path)
+        return (_NOT_IN_NAMES.sub("-", parts.hostname or "") + _path_name(parts.path)).strip("-.")
 
 
 def _path_name(path: str) -> str:
@@ -66,7 +67,8 @@ def parse_address(text: str, *, username: str | None = None, password: str | Non
     Raises:
         InputError: It means nothing.
     """
-    scheme = text.partition(":")[0].lower() if "://" in text else None
+    found = _SCHEME.match(text)
+    scheme = found[1].lower() if found else None
     if scheme in _KINDS:
         shown = redacted(text)
         try:
@@ -108,15 +110,14 @@ def _device(which: str) -> Address:
 
 def redacted(url: str) -> str:
     """A URL without anything that may be a secret; it hides too much rather than too little."""
-    start, slashes, rest = url.partition("://")
-    if not slashes:
-        return _SECRET.sub(rf"\1{_HIDDEN}", url)
+    found = _SCHEME.match(url)
+    start = found[0] if found else ""  # none in what was mistyped; what stands before an "@" is a login there, too
     # FFmpeg takes the login up to the last "@" before the path, but a login may itself hold "/", "?" or "#" by mistake.
-    login, at, place = rest.rpartition("@")
+    login, at, place = url.removeprefix(start).rpartition("@")
     rest, mark, query = place.partition("?")
     query = "&".join(
         f"{key}={value if _PLAIN_VALUE.fullmatch(value) and not _SECRET.match(f'{key}=') else _HIDDEN}"
         for key, value in parse_qsl(query, keep_blank_values=True)
     )
-    shown = start + slashes + (_HIDDEN + at if login or at else "") + _SECRET.sub(rf"\1{_HIDDEN}", rest)
+    shown = start + (_HIDDEN + at if login or at else "") + _SECRET.sub(rf"\1{_HIDDEN}", rest)
     return shown + (mark + query if query else "")
