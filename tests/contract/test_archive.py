@@ -131,3 +131,27 @@ def test_what_is_being_written_stays(tmp_path):
     with Archive(tmp_path) as archive:
         assert archive.retain(Keep(size_bytes=0), NOON, [busy]) == 3
     assert names(tmp_path) == ["_video/camera=door/date=2026-11-20/part-120000.mp4"]
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "date=2026-11-20/part-00000-4f2a.c000.snappy",
+        "date=2026-11-20/part-120000_old",
+        "date=2026-11-20/part-120000 (copy)",
+        "date=2026-11-20/part-126199",
+        "date=2026-02-31/part-120000",
+        "date=old/part-120000",
+    ],
+)
+def test_files_of_others_are_neither_read_nor_removed(tmp_path, foreign):
+    fill(tmp_path, [NOON])
+    own = names(tmp_path)
+    path = tmp_path / "camera=door" / f"{foreign}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"of others")
+    with Archive(tmp_path) as archive:
+        assert archive.newest("door")["last"]["utc"] == NOON.isoformat()
+        assert archive.retain(Keep(days=30), NOON) == 0
+        assert archive.retain(Keep(size_bytes=0), NOON) == len(own)
+    assert names(tmp_path) == [str(path.relative_to(tmp_path))]

@@ -9,7 +9,8 @@ Dates and times are those of the first frame, in UTC.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from vidfer.output.parquet import TableWriter, read_footer
 
 _HIDDEN, _VIDEO = ".vidfer", "_video"
 _PARTS = "camera=*/date=*/part-*"
+_NAME = re.compile(r"date=([0-9-]{10})/part-([0-9]{6})(?:_([0-9]{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class Archive:
 
     def newest(self, camera: str) -> dict[str, Any] | None:
         """What the newest readable piece of a camera says about itself."""
-        for path in sorted(self._folder.glob(f"camera={camera}/date=*/part-*.parquet"), key=_age, reverse=True):
+        for path in reversed(_pieces(self._folder.glob(f"camera={camera}/date=*/part-*.parquet"))):
             with suppress(InputError):
                 return read_footer(path)
         return None
@@ -113,10 +115,11 @@ class Archive:
     def retain(self, keep: Keep, now: datetime, busy: Collection[Path] = ()) -> int:
         """Remove what is not to be kept, but nothing that is `busy`; gives how many files."""
         found = [*self._folder.glob(f"{_PARTS}.parquet"), *self._folder.glob(f"{_VIDEO}/{_PARTS}.mp4")]
-        sizes = {path: path.stat().st_size for path in sorted(found, key=_age) if path not in busy}
+        pieces = _pieces(found)
+        sizes = {path: path.stat().st_size for path in pieces if path not in busy}
         total, removed = sum(sizes.values()), 0
         for path, size in sizes.items():
-            too_old = keep.days is not None and (now - _began(path)).total_seconds() > keep.days * 86400
+            too_old = keep.days is not None and (now - pieces[path][0]).total_seconds() > keep.days * 86400
             if not too_old and (keep.size_bytes is None or total <= keep.size_bytes):
                 break
             path.unlink(missing_ok=True)
@@ -127,12 +130,18 @@ class Archive:
         return removed
 
 
-def _age(path: Path) -> tuple[str, str, int]:
-    """Sorts pieces by their time."""
-    time, _, number = path.stem.removeprefix("part-").partition("_")
-    return path.parent.name, time, int(number or 1)
+def _pieces(found: Iterable[Path]) -> dict[Path, tuple[datetime, int]]:
+    """The pieces among files, oldest first, with their age."""
+    ages = {path: age for path in found if (age := _age(path)) is not None}
+    return dict(sorted(ages.items(), key=lambda item: item[1]))
 
 
-def _began(path: Path) -> datetime:
-    date, time, _ = _age(path)
-    return datetime.strptime(f"{date} {time}", "date=%Y-%m-%d %H%M%S").replace(tzinfo=UTC)
+def _age(path: Path) -> tuple[datetime, int] | None:
+    """When a piece began, and which of that second it is; None for what others put there, such as parts of Spark's."""
+    name = _NAME.fullmatch(f"{path.parent.name}/{path.stem}")
+    if name is None:
+        return None
+    try:
+        return datetime.fromisoformat(f"{name[1]}T{name[2]}+00:00"), int(name[3] or 1)
+    except ValueError:  # digits that are no date or no time
+        return None
