@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from vidfer.cli import app as cli
+from vidfer.errors import InputError, UsageError
 from vidfer.pipeline.watch_options import watch_options
 
 FOLDER = Path(__file__).parents[2] / "docker"
@@ -24,6 +25,13 @@ def test_the_unit_starts_watch():
     program, *args = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1])
     assert Path(program).name == "vidfer"
     assert understood(args)["log_json"]
+
+
+def test_the_unit_starts_again_when_all_cameras_have_failed():
+    unit = (FOLDER / "vidfer-watch.service").read_text()
+    prevented = re.search(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)[1].split()
+    assert prevented == [str(UsageError.exit_code)]
+    assert str(InputError.exit_code) not in prevented
 
 
 def test_compose_starts_watch():
