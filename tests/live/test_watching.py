@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import av
@@ -103,6 +104,22 @@ def test_a_piece_that_cannot_be_made_costs_itself_only(tmp_path, loops, monkeypa
     assert rows[names[0]] + lost == watching.result[1].frames
     assert rows["h264-320x180-2"] == watching.result[0].frames
     assert ("piece lost", f"ValueError: column valence holds a NaN: {lost} frames") in events(tmp_path, names[0])
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_at_the_very_end_leaves_what_is_there_written(tmp_path, loops, monkeypatch, error):
+    """A fault of one camera costs the others nothing; and whatever happens, the writer is closed."""
+
+    def fail(follower):
+        raise error("the end")
+
+    monkeypatch.setattr("vidfer.pipeline.follow.CameraFollower.flush", fail)
+    urls = [str(clip(loops, seconds=1)), str(clip(loops, size=(480, 270), seconds=1))]
+    watching = Watching(tmp_path, *urls, segment=60.0)
+    with pytest.raises(error) if error is KeyboardInterrupt else nullcontext(), watching:
+        watching.join()
+    assert set(table(tmp_path)["source"]) == {"h264-320x180-1", "h264-480x270-1"}
+    assert len(table(tmp_path)) == sum(footer["counts"]["analysed"] for footer in footers(tmp_path))
 
 
 def test_the_next_run_goes_on_where_this_one_ended(tmp_path, loops):

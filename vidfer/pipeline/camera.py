@@ -171,7 +171,11 @@ class Camera:
 
     def flush(self) -> list[Followed]:
         """The frames that still wait for what follows."""
-        return self._show(self._follower.flush())
+        try:
+            return self._show(self._follower.flush())
+        except Exception as error:  # noqa: BLE001 (as above: the others have a last piece to write)
+            self.skip(error)
+            return []
 
     def skip(self, error: Exception) -> None:
         """Count a frame that could not be looked at, and say so once for each reason."""

@@ -28,7 +28,7 @@ from vidfer.pipeline.camera import Camera
 from vidfer.pipeline.follow import Followed
 from vidfer.pipeline.looks import Look, Looker
 from vidfer.pipeline.models import Models
-from vidfer.pipeline.queues import Aborted, Channel, Mailboxes, run_in_thread
+from vidfer.pipeline.queues import Aborted, Channel, Mailboxes, Worker, run_in_thread
 from vidfer.pipeline.report import TOPOLOGY
 from vidfer.pipeline.rolling import Rolling, RollingOptions
 from vidfer.pipeline.watch_options import WatchOptions
@@ -99,17 +99,22 @@ class _Watch:
             self._analyse()
         finally:
             self._board.stop_requested.set()
-            for camera in self._cameras.values():
-                with suppress(Aborted):
-                    self._writer.add(camera, camera.flush())
             try:
-                self._writer.close()
+                for camera in self._cameras.values():
+                    with suppress(Aborted):
+                        self._writer.add(camera, camera.flush())
             finally:
-                patient_until = time.monotonic() + _PATIENCE_S
-                for thread in threads:
-                    thread.wait(max(0.0, patient_until - time.monotonic()))
-                self._show_status()
+                self._close(threads)
         return self._statuses()
+
+    def _close(self, threads: Sequence[Worker]) -> None:
+        try:
+            self._writer.close()
+        finally:
+            patient_until = time.monotonic() + _PATIENCE_S
+            for thread in threads:
+                thread.wait(max(0.0, patient_until - time.monotonic()))
+            self._show_status()
 
     def _analyse(self) -> None:
         due = time.monotonic() + _TICK_S
