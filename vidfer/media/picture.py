@@ -228,6 +228,11 @@ class VideoPicture:
         """Height in px of the upright picture with square pixels; even."""
         return self._layout.height
 
+    @property
+    def colours(self) -> ColourSpace:
+        """Those that `yuv` gives it in."""
+        return self._layout.colours
+
     def rgb(self, width: int | None = None, height: int | None = None) -> U8:
         """The picture as read-only RGB uint8[H,W,3]; scaled to (width, height) where given.
 

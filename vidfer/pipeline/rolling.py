@@ -32,7 +32,7 @@ from vidfer.pipeline.raw import to_table
 from vidfer.pipeline.rows import HIDE_AROUND_S
 from vidfer.pipeline.tables import observations
 from vidfer.pipeline.tracks import SMOOTHED, Seen
-from vidfer.types import FrameResult
+from vidfer.types import ColourSpace, FrameResult
 
 _log = logging.getLogger(__name__)
 
@@ -66,12 +66,14 @@ class _Piece:
     table: Path
     video: Path
     began: datetime
-    size: tuple[int, int]
+    pictures: tuple[int, int, ColourSpace | None]
     waiting: list[FrameResult] = field(default_factory=list)
     tables: list[pa.Table] = field(default_factory=list)
     frames: int = 0
     faces: int = 0
     about: dict[str, Any] | None = None
+    told: int = 0  # of the frames that could not be written before, those that `about` tells
+    has_lost_video: bool = False
 
 
 class Rolling:
@@ -115,22 +117,26 @@ class Rolling:
     def add(self, followed: Followed) -> None:
         """Write a frame, sooner or later."""
         utc, picture = followed.frame.captured_utc or datetime.now(UTC), followed.frame.picture
-        size = (picture.width, picture.height)
+        colours = cast(VideoPicture, picture).colours if self._options.record else None
+        pictures = (picture.width, picture.height, colours)  # a video takes no others
         piece = self._piece
-        if piece is not None and (self._is_over(piece, utc) or piece.size != size):
-            self.close_piece()
+        if piece is not None and (self._is_over(piece, utc) or piece.pictures != pictures):
+            try:
+                self.close_piece()
+            except Exception as error:  # noqa: BLE001 (logged there; this frame is of the next piece)
+                self.abandon(error)
         if self.trouble is not None:
             self._not_written += 1
             return
         if self._piece is None:
-            self._piece = _Piece(*self._archive.places(self._camera, utc), began=utc, size=size)
+            self._piece = _Piece(*self._archive.places(self._camera, utc), began=utc, pictures=pictures)
         piece = self._piece
         piece.frames += 1
         piece.faces += int((followed.result.faces.track_id >= 0).sum())
         piece.waiting.append(followed.result)
         if len(piece.waiting) >= _MOST_WAITING:
             self._tabulate(piece)
-        if self._options.record:
+        if self._options.record and not piece.has_lost_video:
             self._record(piece, followed)
 
     def tick(self, now: datetime) -> None:
@@ -149,6 +155,8 @@ class Rolling:
                 recording.close()
             except OutputError as error:
                 self._pause(error)
+            except Exception as error:  # noqa: BLE001 (logged there)
+                self._lose_video(self._piece, error)
         if self._piece is not None and self.trouble is None:
             self._write()
 
@@ -156,11 +164,9 @@ class Rolling:
         """Give up the piece that grows, which cannot be written for a reason that is not the disk's."""
         _log.debug("%s", self._camera, exc_info=True)
         piece, self._piece = self._piece, None
-        recording, self._recording = self._recording, None
-        if recording is not None:
-            recording.discard(error)
+        self._discard_recording(error)
         if piece is not None:
-            self._not_written += piece.frames
+            self._not_written += piece.frames + piece.told
             self._happened("piece lost", f"{type(error).__name__}: {one_line(error)}: {piece.frames} frames")
 
     def close(self) -> None:
@@ -177,7 +183,9 @@ class Rolling:
             raise OutputError(f"{self._camera}: {frames} frames could not be written: {self.trouble}")
 
     def _is_over(self, piece: _Piece, now: datetime) -> bool:
-        return now - piece.began >= timedelta(seconds=self._options.segment_s) or now.date() != piece.began.date()
+        """Whether it is long enough, or of another day; or of another time, where the clock was set back."""
+        segment, age = timedelta(seconds=self._options.segment_s), now - piece.began
+        return not timedelta() <= age < segment or now.date() != piece.began.date()
 
     def _tabulate(self, piece: _Piece) -> None:
         if piece.waiting:
@@ -186,13 +194,13 @@ class Rolling:
 
     def _write(self) -> None:
         """Write the piece, and what could not be written before."""
-        piece = self._piece
+        piece, not_written = self._piece, self._not_written
         try:
             if piece is not None:
                 self._tabulate(piece)
                 if piece.about is None:  # else told already, at the attempt that failed
                     piece.about = self._describe(piece.frames, piece.faces, self._not_written)
-                    self._not_written = 0
+                    piece.told, self._not_written = not_written, 0
                 self._archive.write(piece.table, piece.tables, piece.about)
                 _log.debug("%s: %s: %d frames", self._camera, piece.table.name, piece.frames)
         except OutputError as error:
@@ -201,7 +209,7 @@ class Rolling:
         self._piece = None
         if self.trouble is not None:
             self.trouble = None
-            self._happened("writing resumed", f"{self._not_written} frames were not written")
+            self._happened("writing resumed", f"{not_written} frames were not written")
 
     def _record(self, piece: _Piece, followed: Followed) -> None:
         try:
@@ -209,10 +217,22 @@ class Rolling:
                 self._recording = _Recording(piece.video, followed, self._options)
             self._recording.add(followed)
         except OutputError as error:
-            if self._recording is not None:
-                self._recording.discard(error)
-                self._recording = None
+            self._discard_recording(error)
             self._pause(error)
+        except Exception as error:  # noqa: BLE001 (logged there; the table needs no video)
+            self._discard_recording(error)
+            self._lose_video(piece, error)
+
+    def _discard_recording(self, error: Exception) -> None:
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.discard(error)
+
+    def _lose_video(self, piece: _Piece, error: Exception) -> None:
+        """Go without the rest of a piece's video, which cannot be made for a reason that is not the disk's."""
+        _log.debug("%s", self._camera, exc_info=True)
+        piece.has_lost_video = True
+        self._happened("video lost", f"{type(error).__name__}: {one_line(error)}")
 
     def _pause(self, error: OutputError) -> None:
         self._retry_at = time.monotonic() + _RETRY_S
@@ -230,7 +250,7 @@ class _Recording:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
         picture = cast(VideoPicture, first.frame.picture)
-        colours = picture.yuv().colours
+        colours = picture.colours
         self._began_s = first.frame.time_s or 0.0
         self._overlay = Overlay(picture.width, picture.height, colours)
         self._landmarks, self._blur = options.landmarks is not None, options.blur
