@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -76,6 +77,22 @@ def test_a_port_that_is_taken_is_one_line(board):
         port = other.getsockname()[1]
         with pytest.raises(OutputError, match=f"cannot listen on 127.0.0.1:{port}"):
             serve(board, "127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nG"]
+)
+def test_connections_that_ask_for_nothing_do_not_shut_others_out(serving, monkeypatch, sent):
+    monkeypatch.setattr("vidfer.serve.protocol.REQUEST_S", 0.2)
+    monkeypatch.setattr("vidfer.serve.server._MOST_CONNECTIONS", 3)
+    with serving() as (server, client), ExitStack() as connections:
+        place = ("127.0.0.1", int(server.url.rstrip("/").rpartition(":")[2]))
+        for _ in range(3):
+            silent = connections.enter_context(socket.create_connection(place, timeout=20))
+            silent.sendall(sent)
+            while silent.recv(4096):  # closed by the server, else the time runs out
+                pass
+        assert client.ask("GET", "/healthz")[0] == 200
 
 
 def test_an_unknown_host_is_one_line(board):

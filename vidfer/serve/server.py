@@ -137,6 +137,7 @@ def serve(board: Board, host: str, port: int, *, token: str | None = None, analy
         import uvicorn
 
         from vidfer.serve.app import App
+        from vidfer.serve.protocol import Protocol
     except ImportError as error:
         raise UsageError(f"--serve needs the package {error.name}: pip install 'vidfer[serve]'") from error
     _check_token(token)
@@ -148,7 +149,7 @@ def serve(board: Board, host: str, port: int, *, token: str | None = None, analy
     server = uvicorn.Server(
         uvicorn.Config(
             app.asgi,
-            http="h11",
+            http=Protocol,
             ws="none",
             loop="asyncio",
             lifespan="off",
