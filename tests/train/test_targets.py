@@ -11,7 +11,7 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from vidfer.train.data import FaceRows  # noqa: E402
-from vidfer.train.targets import LABELS7, emotion_targets, fer2013_targets, va_targets  # noqa: E402
+from vidfer.train.targets import LABELS7, as_people_vote, emotion_targets, fer2013_targets, va_targets  # noqa: E402
 from vidfer.types import EMOTIONS  # noqa: E402
 
 
@@ -71,6 +71,30 @@ def test_rows_on_which_the_teachers_agree_count_more():
     assert weight[0] == pytest.approx(1)
     assert weight[1] == pytest.approx(0.3)
     assert target[0, EMOTIONS.index("happiness")] == pytest.approx(1)
+
+
+def test_faces_that_move_are_labelled_as_people_vote_where_the_teachers_say_the_same():
+    rng = np.random.default_rng(3)
+    some = rows(600, 1, "ferplus")
+    kind = rng.integers(
+        0, 3, 600
+    )  # the teachers see neutral, surprise or contempt; people call all but surprise neutral
+    some.soft8 = (0.7 * np.eye(8)[np.array([0, 3, 7])[kind]] + 0.3 / 8).astype(np.float32)
+    some.soft7 = (0.7 * np.eye(7)[np.array([0, 6, 0])[kind]] + 0.3 / 7).astype(np.float32)
+    votes = np.array([[10, 0, 0, 0], [1, 0, 0, 9], [9, 0, 0, 1]])[kind]
+    some.votes[:400] = 0
+    some.votes[:400, :4] = votes[:400]
+    some.set_name[400:500], some.set_name[500:] = "video", "web"
+    target, _ = emotion_targets(some)
+    expected = votes / 10
+    assert np.abs(as_people_vote(some)[:, :4] - expected).max() < 0.05
+    assert np.abs(target[400:500, :4] - expected[400:500]).max() < 0.05
+    assert (target[500:][kind[500:] == 2].argmax(1) == EMOTIONS.index("contempt")).all()  # photographs keep theirs
+
+
+def test_without_enough_votes_the_teachers_are_taken_at_their_word():
+    some = rows(50, set_name="video")
+    assert (as_people_vote(some) == some.soft8).all()
 
 
 def test_labels_of_fer2013_go_to_their_own_classes():

@@ -22,13 +22,13 @@ from vidfer.train.targets import LABELS7
 from vidfer.types import EMOTIONS
 from vidfer.vision.geometry import CROP_PX
 
-VERSION = "2.0"
+VERSION = "2.1"
 _VERIFIED_BATCHES = (1, 2, 7)
 _TEMPERATURES = np.geomspace(0.4, 2.5, 74)
 
 
 def fit_faces(
-    data_dir: Path, run_dir: Path, *, epochs: int = 54, seed: int = 0, threads: int = 1, resume: bool = False
+    data_dir: Path, run_dir: Path, *, epochs: int = 48, seed: int = 0, threads: int = 1, resume: bool = False
 ) -> None:
     """Train the default face network; about 115 s an epoch on one core and a fifth of another.
 
