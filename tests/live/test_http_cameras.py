@@ -110,7 +110,7 @@ def test_a_codec_that_nothing_decodes_is_named(tmp_path, loops):
         ([], 2, "no camera to watch"),
         (["rtsp://a/1", "--segment", "0"], 2, "segment is 0: give a number above 0"),
         (["rtsp://a/1", "--lag", "5"], 2, "lag is 5: give 0 to 2 seconds"),
-        (["rtsp://a/1", "--blur"], 2, "give record too"),
+        (["rtsp://a/1", "--blur"], 2, "give --record or --serve too"),
         (["rtsp://a/1", "--config", "nothing.toml"], 3, "nothing.toml cannot be read"),
         (["rtsp://a/1", "-o", "/proc/nothing"], 1, "cannot write /proc/nothing"),
     ],

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import islice
 
 import av
 import numpy as np
@@ -187,19 +188,33 @@ def test_recordings_lie_beside_the_pieces_and_show_the_same_frames(tmp_path, loo
         for s, i in zip(shown, at, strict=True)
     ]
     assert (min(inside) > 5) if blur else (max(inside) < 3)
+    dots = [
+        np.abs(s[18:23, 18:23].astype(int) - originals[i][18:23, 18:23]).mean() for s, i in zip(shown, at, strict=True)
+    ]
+    assert (max(dots) < 3) == blur, "landmarks show the shape of a face"
 
 
-def test_pictures_are_made_for_those_who_look_only(tmp_path, loops):
-    path = str(clip(loops))
-    with Watching(tmp_path, path) as watching:
+@pytest.mark.parametrize("blur", [False, True])
+def test_pictures_are_made_for_those_who_look_only(tmp_path, loops, blur):
+    """And nobody gets to see a face that recordings hide."""
+    path = clip(loops)
+    with Watching(tmp_path, str(path), blur=blur) as watching:
         watching.until_frames(5)
         name = watching.camera().name
         assert watching.board.latest(name).image is None
         with watching.board.look(name):
-            frame = watching.board.wait_newer(name, -1, PATIENCE_S)
-            assert frame.image.shape == (180, 320, 3)
-            assert frame.result.faces.heads[EMOTION_SMOOTH].shape == (len(frame.result.faces), 8)
+            watching.until(lambda c: watching.board.latest(name).image is not None)
+            frame = watching.board.latest(name)
         watching.until(lambda c: watching.board.latest(name).image is None)
+    assert frame.image.shape == (180, 320, 3)
+    assert not frame.image.flags.writeable
+    assert frame.result.faces.heads[EMOTION_SMOOTH].shape == (len(frame.result.faces), 8)
+    assert frame.blurred == blur
+    with av.open(str(path)) as container:
+        original = next(islice(container.decode(video=0), frame.index, None)).to_ndarray(format="rgb24")
+    changed = np.abs(frame.image.astype(int) - original)
+    assert changed[:15].max() < 8
+    assert (changed[70:110, 100:140].mean() > 5) == blur
 
 
 def test_old_pieces_go_while_it_runs(tmp_path, loops, monkeypatch):

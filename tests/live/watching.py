@@ -43,6 +43,7 @@ def _heads(boxes):
     embedding[:, 0] = 1
     zeros = {"emotion": 8, "valence_arousal": 2, "landmarks": 478 * 3, "landmarks68": 136, "pose": 3}
     heads = {name: np.zeros((n, width), np.float32) for name, width in zeros.items()}
+    heads["landmarks68"][:] = 20.0
     return {**heads, "presence": np.ones((n, 1), np.float32), "quality": np.ones((n, 1), np.float32),
             "embedding": embedding, "box": boxes.copy()}  # fmt: skip
 

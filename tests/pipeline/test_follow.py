@@ -166,12 +166,30 @@ def test_what_may_be_no_face_gets_no_id_but_is_known():
         assert overlay_faces(followed.result) == []
 
 
+@settings(max_examples=20)
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.sampled_from([0.0, 0.19, 1.0]))
+def test_to_be_hidden_is_what_was_found_for_a_moment_before_and_after(found, lag_s):
+    """Before: 0.4 s. After: so much of them as the lag knows."""
+    world = Affected([[(i, 40, i + 40, 90)] if there else [] for i, there in enumerate(found)])
+    for followed in flat(follow(world, lag_s=lag_s)[0]):
+        now = followed.result.time_s
+        hidden = set(followed.hide_px[:, 0].tolist())
+
+        def near(slack, now=now):
+            after_s = min(lag_s, 0.4)
+            return {i for i, there in enumerate(found) if there and -0.4 - slack < i / RATE - now < after_s + slack}
+
+        assert near(-0.01) - {followed.result.index} <= hidden <= near(0.03)
+        assert found[followed.result.index] == (followed.result.index in hidden)
+
+
 def test_memory_does_not_grow():
     world = Affected([[(20, 40, 60, 90)] if i // 40 % 2 else [] for i in range(200)])
     told, follower = follow(world)
     assert len(flat(told)) == 200
     assert len(follower._tracks) <= 8
     assert all(len(track.rows) < 120 for track in follower._tracks.values())
+    assert len(follower._found) <= 11
 
 
 def test_drawing_shows_the_smoothed_values():

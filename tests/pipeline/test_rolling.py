@@ -23,7 +23,7 @@ def followed(index, colours="bt709", at_s=None):
     utc = NOON + timedelta(seconds=index / 25 if at_s is None else at_s)
     picture = SimpleNamespace(width=8, height=8, colours=colours)
     frame = Frame(source_id="x", index=index, pts=index, time_s=index / 25, captured_utc=utc, picture=picture)
-    return Followed(frame=frame, result=Look(frame, NOBODY, np.zeros(0, np.float32), 0).result(0))
+    return Followed(frame=frame, result=Look(frame, NOBODY, np.zeros(0, np.float32), 0).result(0), hide_px=NOBODY)
 
 
 class Recording:
@@ -31,7 +31,7 @@ class Recording:
 
     error, error_at_end, ended = None, None, []
 
-    def __init__(self, path, first, options):
+    def __init__(self, path, first, **options):
         self._colours = first.frame.picture.colours
 
     def add(self, one):
@@ -53,7 +53,7 @@ class Recording:
 def recording(monkeypatch):
     """The class of recordings, without errors."""
     made = type("Made", (Recording,), {"ended": []})
-    monkeypatch.setattr(rolling, "_Recording", made)
+    monkeypatch.setattr(rolling, "Recording", made)
     return made
 
 

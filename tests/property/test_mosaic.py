@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidfer.output.mosaic import hide_all, hide_faces
+from vidfer.output.mosaic import hide_all, hide_faces, without_faces
 
 
 def planes(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -41,6 +41,17 @@ def test_the_whole_box_becomes_a_few_shades(x: float, y: float, wide: float, hig
             np.abs(far_y - (y + high / 2) * scale) > reach_y
         )
         assert (old[outside] == new[outside]).all()
+
+
+def test_pictures_in_rgb_are_copied_and_hidden_in_all_their_colours() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (144, 176, 3), np.uint8)
+    before = image.copy()
+    hidden = without_faces(image, [(40, 30, 90, 100), (100, 20, 130, 60)])
+    assert (image == before).all()
+    assert not hidden.flags.writeable
+    for box in (hidden[30:100, 40:90], hidden[20:60, 100:130]):
+        assert ((box % 8 == 0) | (box == 255)).all()
+    assert (hidden[:, :20] == image[:, :20]).all()
 
 
 def test_hiding_twice_and_hiding_all() -> None:

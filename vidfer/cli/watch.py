@@ -42,7 +42,7 @@ Output = Annotated[
 ]
 Segment = Annotated[float | None, typer.Option("--segment", metavar="S", help="Close a piece every S seconds; 60.")]
 Record = Annotated[bool | None, typer.Option("--record", help="Record annotated videos beside the tables.")]
-Blur = Annotated[bool | None, typer.Option("--blur", help="Make faces in the recordings unrecognisable.")]
+Blur = Annotated[bool | None, typer.Option("--blur", help="Make faces unrecognisable, in recordings and in the page.")]
 KeepDays = Annotated[float | None, typer.Option("--keep-days", metavar="D", help="Remove pieces older than D days.")]
 KeepGb = Annotated[
     float | None, typer.Option("--keep-gb", metavar="G", help="Remove the oldest pieces beyond G gigabytes in all.")
@@ -143,6 +143,8 @@ def watch(
     from vidfer.pipeline.watch_options import watch_options
 
     options = watch_options([*(urls or []), *(f"camera:{number}" for number in camera or [])], config, given)
+    if options.blur and not options.record and serve is None:
+        raise UsageError("blur hides faces in recordings and in the live page: give --record or --serve too")
     board, shown = Board(), _Shown(sys.stderr, quiet=quiet, as_json=log_json)
     with draining(board.stop_requested), shown.logs(debug=debug), ExitStack() as stack:
         page = _page(serve, token)

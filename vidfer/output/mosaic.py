@@ -7,6 +7,7 @@ with known weights over many frames.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import cv2
 import numpy as np
@@ -22,15 +23,26 @@ _SHIFT = 4
 _ONE = 1 << _SHIFT
 
 Planes = tuple[U8, U8, U8]
+Boxes = Sequence[tuple[float, float, float, float]]
 
 
-def hide_faces(planes: Planes, boxes: Sequence[tuple[float, float, float, float]]) -> None:
-    """Hide what is in and around boxes (x0, y0, x1, y1) in the planes of a YUV 4:2:0 picture, in place."""
+def hide_faces(planes: Planes, boxes: Boxes) -> None:
+    """Hide what is in and around boxes (x0, y0, x1, y1), in place: in red, green and blue, or in Y, U and V."""
+    scales = [plane.shape[0] / planes[0].shape[0] for plane in planes]
     for x0, y0, x1, y1 in boxes:
         centre = ((x0 + x1) / 2, (y0 + y1) / 2)
         axes = (max((x1 - x0) * _WIDE, _LEAST_PX / 2), max((y1 - y0) * _HIGH, _LEAST_PX / 2))
-        for plane, scale in zip(planes, (1.0, 0.5, 0.5), strict=True):
+        for plane, scale in zip(planes, scales, strict=True):
             _hide(plane, (centre[0] * scale, centre[1] * scale), (axes[0] * scale, axes[1] * scale))
+
+
+def without_faces(image: U8, boxes: Boxes) -> U8:
+    """A read-only copy of an RGB picture with the same hidden."""
+    planes = cast(Planes, cv2.split(image))
+    hide_faces(planes, boxes)
+    hidden = cast(U8, cv2.merge(planes))
+    hidden.flags.writeable = False
+    return hidden
 
 
 def hide_all(planes: Planes) -> None:

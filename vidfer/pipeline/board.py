@@ -74,7 +74,8 @@ class LiveFrame:
         time_s: Since the camera's first frame.
         captured_utc: When it arrived.
         image: Read-only RGB uint8[H,W,3], nothing drawn on it; None where nobody was looking when it was analysed.
-        result: Its faces with ids, raw heads, and the smoothed ones (`EMOTION_SMOOTH` ...).
+        blurred: Whether faces are unrecognisable in it.
+        result: Its sure faces with ids, raw heads, and the smoothed ones (`EMOTION_SMOOTH` ...).
     """
 
     camera: str
@@ -83,6 +84,7 @@ class LiveFrame:
     time_s: float
     captured_utc: datetime
     image: U8 | None = field(repr=False)
+    blurred: bool = False
     result: FrameResult = field(repr=False)
 
 

@@ -14,13 +14,14 @@ import numpy as np
 from vidfer.errors import VidferError, one_line
 from vidfer.media.ledger import FrameCounts
 from vidfer.media.live import Happening, LiveOptions, LiveSource, LiveStart
+from vidfer.output.mosaic import without_faces
 from vidfer.pipeline.board import Board, CameraState, CameraStatus, LiveFrame
 from vidfer.pipeline.follow import REMEMBER_S, CameraFollower, Followed
 from vidfer.pipeline.looks import Look
 from vidfer.pipeline.queues import Mailboxes
 from vidfer.pipeline.watch_options import CameraOptions, WatchOptions
 from vidfer.smooth import Smoothing
-from vidfer.types import Frame
+from vidfer.types import U8, Frame
 from vidfer.vision.track import FaceTracker, TrackerOptions
 
 _log = logging.getLogger("vidfer.watch")
@@ -209,11 +210,19 @@ class Camera:
                     epoch=frame.epoch,
                     time_s=frame.time_s or 0.0,
                     captured_utc=utc,
-                    image=frame.picture.rgb() if self._board.wanted(self.name) else None,
+                    image=self._image(followed),
+                    blurred=self._watch.blur,
                     result=result,
                 )
             )
         return done
+
+    def _image(self, followed: Followed) -> U8 | None:
+        """What those who look get to see."""
+        if not self._board.wanted(self.name):
+            return None
+        image = followed.frame.picture.rgb()
+        return without_faces(image, followed.hide_px.tolist()) if self._watch.blur else image
 
     def status(self, writing: str) -> CameraStatus:
         """How it is doing right now."""

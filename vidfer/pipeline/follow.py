@@ -17,6 +17,7 @@ from vidfer.pipeline.analyze import Follower, Tracker
 from vidfer.pipeline.board import EMOTION_SMOOTH, LABEL_SMOOTH, VALENCE_AROUSAL_SMOOTH
 from vidfer.pipeline.cuts import THUMBNAIL_H, THUMBNAIL_W, CutDetector
 from vidfer.pipeline.looks import Look
+from vidfer.pipeline.rows import HIDE_AROUND_S
 from vidfer.pipeline.tracks import is_face, softmax
 from vidfer.smooth import Smoothing, smooth_track
 from vidfer.types import DETECTED, EMOTIONS, F32, I64, Bool, Detections, Faces, Frame, FrameResult
@@ -41,11 +42,13 @@ class Followed:
     """A frame with all that is said of it.
 
     `result.faces` holds everything that was found: `track_id` is the id of the face, -1 where that is none for sure;
-    smoothed heads stand beside the raw ones.
+    smoothed heads stand beside the raw ones. `hide_px` f32[M,4] is where a face may be: what was found, sure or not, in
+    this frame, just before it, and just after it as far as that is known.
     """
 
     frame: Frame
     result: FrameResult
+    hide_px: F32
 
     def sure(self) -> FrameResult:
         """With the sure faces only."""
@@ -164,6 +167,7 @@ class CameraFollower:
         self._epoch: int | None = None
         self._tracks: dict[int, _Track] = {}
         self._waiting: deque[Followed] = deque()
+        self._found: deque[tuple[float, F32]] = deque()
 
     def add(self, look: Look) -> list[Followed]:
         """Take in the next look; gives the frames that are done, oldest first."""
@@ -180,7 +184,8 @@ class CameraFollower:
             if name not in self._tracks:
                 self._tracks[name] = _Track.begin(result, row)
             self._tracks[name].add(result, row, self._gap_s)
-        self._waiting.append(Followed(frame=frame, result=replace(result, faces=faces)))
+        self._found.append((time_s, faces.box_px))
+        self._waiting.append(Followed(frame=frame, result=replace(result, faces=faces), hide_px=faces.box_px))
         self._name_faces(faces.track_id)
         while self._waiting and (self._waiting[0].result.time_s or 0.0) <= time_s - self._lag_s:
             done.append(self._finished(self._waiting.popleft()))
@@ -228,15 +233,22 @@ class CameraFollower:
         }
         ids = np.array([track.face_id for track in tracks], np.int64)
         faces = replace(faces, track_id=ids, heads={**faces.heads, **heads})
-        return replace(waiting, result=replace(waiting.result, faces=faces))
+        return replace(waiting, result=replace(waiting.result, faces=faces), hide_px=self._around(waiting.result))
+
+    def _around(self, result: FrameResult) -> F32:
+        """All boxes around a moment: a face that is not found is mostly there still, or there already."""
+        time_s = result.time_s or 0.0
+        return np.concatenate([boxes for then, boxes in self._found if abs(then - time_s) <= HIDE_AROUND_S])
 
     def _forget(self, time_s: float) -> None:
-        """Rows that count for nothing any more, and tracks that nobody will come back to."""
+        """Rows and boxes that count for nothing any more, and tracks that nobody will come back to."""
         for name, track in list(self._tracks.items()):
             if time_s - track.last_s > max(RETURN_S, REMEMBER_S + self._lag_s + self._gap_s):
                 del self._tracks[name]
             while time_s - track.rows[0][0] > self._memory_s and len(track.rows) > 1:
                 track.rows.popleft()
+        while time_s - self._found[0][0] > self._lag_s + HIDE_AROUND_S:
+            self._found.popleft()
 
 
 def overlay_faces(result: FrameResult, *, landmarks: bool = False) -> list[OverlayFace]:

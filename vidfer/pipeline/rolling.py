@@ -9,10 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,23 +18,18 @@ import numpy as np
 import pyarrow as pa
 
 from vidfer.errors import OutputError, one_line
-from vidfer.media.encode import VideoWriter
 from vidfer.media.picture import VideoPicture
 from vidfer.output.archive import Archive
-from vidfer.output.canvas import Canvas
-from vidfer.output.mosaic import hide_faces
-from vidfer.output.overlay import Overlay
 from vidfer.pipeline.board import EMOTION_SMOOTH, LABEL_SMOOTH, VALENCE_AROUSAL_SMOOTH
-from vidfer.pipeline.follow import Followed, overlay_faces
+from vidfer.pipeline.follow import Followed
 from vidfer.pipeline.raw import to_table
-from vidfer.pipeline.rows import HIDE_AROUND_S
+from vidfer.pipeline.recording import Recording
 from vidfer.pipeline.tables import observations
 from vidfer.pipeline.tracks import SMOOTHED, Seen
 from vidfer.types import ColourSpace, FrameResult
 
 _log = logging.getLogger(__name__)
 
-_TICK = Fraction(1, 90_000)
 _RETRY_S = 5.0
 # Frames that wait as such: their faces take five times as much memory as the rows that they become.
 _MOST_WAITING = 50
@@ -99,7 +92,7 @@ class Rolling:
         self._archive, self._camera, self._options = archive, camera, options
         self._describe, self._happened = describe, happened
         self._piece: _Piece | None = None
-        self._recording: _Recording | None = None
+        self._recording: Recording | None = None
         self._not_written = 0
         self._retry_at = 0.0
         self.trouble: str | None = None
@@ -214,7 +207,12 @@ class Rolling:
     def _record(self, piece: _Piece, followed: Followed) -> None:
         try:
             if self._recording is None:
-                self._recording = _Recording(piece.video, followed, self._options)
+                self._recording = Recording(
+                    piece.video,
+                    followed,
+                    landmarks=self._options.landmarks is not None,
+                    blur=self._options.blur,
+                )
             self._recording.add(followed)
         except OutputError as error:
             self._discard_recording(error)
@@ -239,54 +237,6 @@ class Rolling:
         if self.trouble is None:
             self.trouble = one_line(error)
             self._happened("writing paused", self.trouble)
-
-
-class _Recording:
-    """The annotated video of one piece."""
-
-    def __init__(self, path: Path, first: Followed, options: RollingOptions) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}") from error
-        picture = cast(VideoPicture, first.frame.picture)
-        colours = picture.colours
-        self._began_s = first.frame.time_s or 0.0
-        self._overlay = Overlay(picture.width, picture.height, colours)
-        self._landmarks, self._blur = options.landmarks is not None, options.blur
-        self._seen: list[tuple[float, np.ndarray]] = []
-        self._files = ExitStack()
-        self._writer = self._files.enter_context(
-            VideoWriter(
-                path,
-                width=picture.width,
-                height=picture.height,
-                time_base=_TICK,
-                colours=colours,
-                fragmented=True,
-            )
-        )
-
-    def add(self, followed: Followed) -> None:
-        picture, time_s = cast(VideoPicture, followed.frame.picture).yuv(), followed.frame.time_s or 0.0
-        if self._blur:
-            self._hide(picture.writable(), followed, time_s)
-        faces = overlay_faces(followed.result, landmarks=self._landmarks)
-        if faces:
-            self._overlay.draw(Canvas(picture.writable()), faces)
-        self._writer.write(picture, round((time_s - self._began_s) / _TICK))
-
-    def _hide(self, planes: Any, followed: Followed, time_s: float) -> None:
-        """Hide what may be a face, sure or not, and where one was a moment ago: it is there still, only not found."""
-        self._seen = [(then, boxes) for then, boxes in self._seen if time_s - then <= HIDE_AROUND_S]
-        self._seen.append((time_s, followed.result.faces.box_px))
-        hide_faces(planes, [tuple(box) for _, boxes in self._seen for box in boxes.tolist()])
-
-    def close(self) -> None:
-        self._files.close()
-
-    def discard(self, error: Exception) -> None:
-        self._files.__exit__(type(error), error, error.__traceback__)
 
 
 def _rows(results: list[FrameResult], camera: str, landmarks: int | None) -> pa.Table:

@@ -78,7 +78,7 @@ class WatchOptions:
         output: Folder of the tables.
         segment: Seconds that a piece of the table, and of the video, lasts.
         record: Record annotated videos too.
-        blur: Make the faces in them unrecognisable.
+        blur: Make faces unrecognisable, in them and in what is shown live.
         keep_days: Remove older pieces.
         keep_gb: Remove the oldest pieces beyond so many gigabytes (10^9 bytes).
         landmarks: Points per face in the table: 68, 478 or None, also written "68", "478" or "none".
@@ -128,8 +128,6 @@ class WatchOptions:
             raise UsageError(
                 f"lag is {self.lag:g}: give 0 to {_MOST_LAG_S:g} seconds, whose pictures are kept in memory"
             )
-        if self.blur and not self.record:
-            raise UsageError("blur hides faces in recordings: give record too")
 
 
 _OF_CAMERA = {f.name: f.type for f in fields(CameraOptions)}

@@ -13,7 +13,7 @@ from vidfer.output.overlay import OverlayFace
 from vidfer.pipeline.board import EMOTION_SMOOTH, LABEL_SMOOTH, VALENCE_AROUSAL_SMOOTH, LiveFrame
 from vidfer.pipeline.follow import overlay_faces
 from vidfer.pipeline.tracks import softmax
-from vidfer.types import EMOTIONS, F32, FACE_STATUS, Faces, FrameResult
+from vidfer.types import EMOTIONS, F32, FACE_STATUS, Faces
 
 Json = dict[str, Any]
 LANDMARKS = {"none": None, "68": 68, "478": 478}
@@ -45,21 +45,9 @@ def as_json(faces: Faces, landmarks: int | None = None) -> list[Json]:
     return [{**one, **{name: values[row] for name, values in columns.items()}} for row, one in enumerate(identity)]
 
 
-def sure(faces: Faces) -> Faces:
-    """The faces that have an id: the others may be none."""
-    chosen = faces.track_id >= 0
-    return Faces(
-        box_px=faces.box_px[chosen],
-        score=faces.score[chosen],
-        status=faces.status[chosen],
-        track_id=faces.track_id[chosen],
-        heads={name: values[chosen] for name, values in faces.heads.items()},
-    )
-
-
 def frame_as_json(frame: LiveFrame) -> Json:
-    """The sure faces of a live frame and what frame it is."""
-    faces = as_json(sure(frame.result.faces))
+    """The faces of a live frame and what frame it is."""
+    faces = as_json(frame.result.faces)
     return {
         "camera": frame.camera,
         "frame": frame.index,
@@ -71,9 +59,9 @@ def frame_as_json(frame: LiveFrame) -> Json:
     }
 
 
-def to_draw(result: FrameResult, scale: float) -> list[OverlayFace]:
-    """The sure faces of a live frame, for the overlay of a picture of another size."""
-    return [_scaled(face, scale) for face in overlay_faces(result, landmarks=True)]
+def to_draw(frame: LiveFrame, scale: float) -> list[OverlayFace]:
+    """The faces of a live frame, for the overlay of a picture of another size."""
+    return [_scaled(face, scale) for face in overlay_faces(frame.result, landmarks=not frame.blurred)]
 
 
 def _scaled(face: OverlayFace, scale: float) -> OverlayFace:

@@ -130,7 +130,7 @@ def _annotated(frame: LiveFrame, image: U8, width: int | None, overlay: Overlay)
     how = cv2.INTER_AREA if image.shape[1] >= 2 * size[0] else cv2.INTER_LINEAR
     small = image if width is None else cast(U8, cv2.resize(image, size, interpolation=how))
     planes = cast("list[U8]", list(cv2.split(small)))
-    overlay.draw(Canvas(planes), to_draw(frame.result, scale))
+    overlay.draw(Canvas(planes), to_draw(frame, scale))
     blue_first = cv2.merge(planes[::-1])
     done, jpeg = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done:
