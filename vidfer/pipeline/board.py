@@ -42,7 +42,7 @@ class CameraStatus:
         reconnects: How often it was lost and came back.
         last_frame_utc: When its newest frame arrived.
         last_error: Why it was lost the last time, without credentials.
-        writing: "on", "off", or "paused: " and the reason.
+        writing: "on", or "paused: " and the reason.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Board:
 
     def __init__(self) -> None:
         self.stop_requested = threading.Event()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._statuses: dict[str, CameraStatus] = {}
         self._frames: dict[str, LiveFrame] = {}
         self._viewers: Counter[str] = Counter()
@@ -105,61 +105,51 @@ class Board:
 
     def update(self, status: CameraStatus) -> None:
         """Take the place of the camera's status; the first one makes the camera known."""
-        with self._changed:
+        with self._lock:
             self._statuses[status.name] = status
 
     def publish(self, frame: LiveFrame) -> None:
         """Take the place of the camera's frame."""
-        with self._changed:
+        with self._lock:
             self._frames[frame.camera] = frame
-            self._changed.notify_all()
 
     def cameras(self) -> list[CameraStatus]:
         """All cameras, in the order in which they became known."""
-        with self._changed:
+        with self._lock:
             return list(self._statuses.values())
 
     def latest(self, name: str) -> LiveFrame | None:
         """The newest frame; its picture is there only if somebody looks. None before there is one."""
-        with self._changed:
+        with self._lock:
             return self._frames.get(name)
-
-    def wait_newer(self, name: str, than_index: int, timeout_s: float) -> LiveFrame | None:
-        """Wait, inside `look`, for a frame with a picture and a higher index (-1: any); None if none came in time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._newer(name, than_index), timeout_s)
-
-    def _newer(self, name: str, than_index: int) -> LiveFrame | None:
-        frame = self._frames.get(name)
-        return frame if frame is not None and frame.image is not None and frame.index > than_index else None
 
     @contextmanager
     def look(self, name: str) -> Iterator[None]:
         """Look at a camera: while anybody does, its frames come with their pictures."""
-        with self._changed:
+        with self._lock:
             self._viewers[name] += 1
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._viewers[name] -= 1
 
     def wanted(self, name: str) -> bool:
         """Whether anybody looks at a camera."""
-        with self._changed:
+        with self._lock:
             return self._viewers[name] > 0
 
     def pause(self, name: str | None = None) -> None:
         """Analyse and write nothing more of a camera (None: of all); it stays connected."""
-        with self._changed:
+        with self._lock:
             self._paused |= set(self._statuses) if name is None else {name}
 
     def resume(self, name: str | None = None) -> None:
         """Go on with a camera (None: with all)."""
-        with self._changed:
+        with self._lock:
             self._paused -= set(self._statuses) if name is None else {name}
 
     def paused(self, name: str) -> bool:
         """Whether a camera is paused."""
-        with self._changed:
+        with self._lock:
             return name in self._paused

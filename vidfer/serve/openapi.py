@@ -195,7 +195,7 @@ def _camera() -> Json:
             **{name: {"type": ["number", "null"], "description": what} for name, what in numbers.items()},
             "last_frame_utc": {"type": ["string", "null"], "format": "date-time"},
             "last_error": {"type": ["string", "null"], "description": "Why it was lost the last time"},
-            "writing": {"type": "string", "description": "on, off, or paused: and why"},
+            "writing": {"type": "string", "description": "on, or paused: and why"},
         }
     )
 

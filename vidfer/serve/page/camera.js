@@ -57,7 +57,7 @@ export class Camera {
     this.say("faces", this.faceCount ?? "–");
     this.say("dropped", status.dropped.toLocaleString("en"));
     this.say("reconnects", status.reconnects.toLocaleString("en"));
-    this.say("writing", status.writing === "on" || status.writing === "off" ? status.writing : "paused");
+    this.say("writing", status.writing === "on" ? "on" : "paused");
     this.part('[data-of="writing"]').classList.toggle("raised", status.writing.startsWith("paused"));
     const trouble = [
       state === "live" || state === "paused" ? null : status.last_error,
