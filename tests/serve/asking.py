@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 from urllib.parse import urlsplit
 
 
@@ -48,3 +49,16 @@ def parts_of(body):
             at += camera["picture_bytes"]
     assert at == len(body)
     return said, pictures
+
+
+def box_of(face):
+    """x, y, width and height of a face, or of a row of the table."""
+    return [face[f"face_{side}"] for side in "xywh"]
+
+
+def wait_until(true, seconds=10):
+    """Wait until something is so."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.005)

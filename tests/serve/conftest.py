@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from asking import Client
-from fake_cameras import analysed, looker
+from fake_cameras import FakeCamera, analysed, looker
 
 from vidfer.pipeline.board import Board
 
@@ -27,6 +27,11 @@ def clip(looking):
 @pytest.fixture
 def board():
     return Board()
+
+
+@pytest.fixture
+def camera(board, clip):
+    return FakeCamera(board, "front", clip)
 
 
 @pytest.fixture

@@ -84,27 +84,10 @@ class FakeCamera:
         self.pictures += looked_at
         time_s = self.index / self.fps
         captured = STARTED + timedelta(seconds=time_s)
-        result = FrameResult(
-            index=self.index,
-            epoch=0,
-            pts=None,
-            time_s=time_s,
-            captured_utc=captured,
-            shot=0,
-            corrupt=False,
-            faces=faces,
-        )
-        self.board.publish(
-            LiveFrame(
-                camera=self.name,
-                index=self.index,
-                epoch=self.status.epoch,
-                time_s=time_s,
-                captured_utc=captured,
-                image=image if looked_at else None,
-                result=result,
-            )
-        )
+        when = {"index": self.index, "epoch": self.status.epoch, "time_s": time_s, "captured_utc": captured}
+        result = FrameResult(pts=None, shot=0, corrupt=False, faces=faces, **when)
+        picture = image if looked_at else None
+        self.board.publish(LiveFrame(camera=self.name, image=picture, result=result, **when))
         self.say(
             state="live",
             width=image.shape[1],
