@@ -217,6 +217,27 @@ def test_pictures_are_made_for_those_who_look_only(tmp_path, loops, blur):
     assert (changed[70:110, 100:140].mean() > 5) == blur
 
 
+class Doubtful(OneFace):
+    """Finds what may be no face."""
+
+    def analyse(self, pictures, boxes_px):
+        return [{**heads, "presence": heads["presence"] * 0.1} for heads in super().analyse(pictures, boxes_px)]
+
+
+def test_what_may_be_no_face_is_not_told_but_hidden(tmp_path, loops):
+    path = clip(loops)
+    with Watching(tmp_path, str(path), models=Doubtful(), blur=True) as watching:
+        watching.until_frames(1)
+        name = watching.camera().name
+        with watching.board.look(name):
+            watching.until(lambda c: watching.board.latest(name).image is not None)
+            frame = watching.board.latest(name)
+    assert len(frame.result.faces) == watching.result[0].faces == 0
+    assert table(tmp_path)["face_id"].isna().all()
+    box = frame.image[70:110, 100:140]
+    assert ((np.diff(box.astype(int), axis=0) != 0).any(axis=(1, 2)).sum()) < 10, "a few squares"
+
+
 def test_old_pieces_go_while_it_runs(tmp_path, loops, monkeypatch):
     monkeypatch.setattr("vidfer.pipeline.watch._RETAIN_S", 0.0)
     with Watching(tmp_path, str(clip(loops)), keep_gb=60e-6, record=True) as watching:

@@ -1,5 +1,6 @@
 """Pictures that programs send to be analysed."""
 
+import io
 import re
 import threading
 
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("starlette", reason="THE LIVE PAGE IS NOT TESTED: pip install 'vidfer[serve]'")
 
 from asking import Client, box_of, wait_until
+from PIL import Image
 
 import vidfer
 from vidfer.pipeline.board import Board
@@ -61,6 +63,23 @@ def test_pictures_of_every_kind_are_taken_whatever_they_are_called(desk, clip, s
     boxes = [box_of(face)[:2] for face in said["faces"]]
     assert np.array(boxes) == pytest.approx(faces.box_px[:, :2], abs=3)
     assert all(face["face_id"] is None and "landmarks" not in face for face in said["faces"])
+
+
+@pytest.mark.parametrize("turn", [2, 5, 6, 7])
+def test_faces_are_where_they_are_in_the_upright_picture(desk, clip, turn):
+    """The camera was held otherwise, or shows a mirror."""
+    image, faces = clip[0]
+    turned = np.fliplr(image) if turn in (2, 5) else image
+    turned = np.rot90(turned, 3 if turn == 7 else 1) if turn > 2 else turned
+    turned = np.flipud(turned) if turn == 7 else turned
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    photo = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(turned)).save(photo, "PNG", exif=exif)
+    _, said = desk.json("POST", "/api/v1/analyze", photo.getvalue(), Content_Type="image/png")
+    assert (said["width"], said["height"]) == (854, 480)
+    boxes = [box_of(face)[:2] for face in said["faces"]]
+    assert np.array(boxes) == pytest.approx(faces.box_px[:, :2], abs=3)
 
 
 @pytest.mark.parametrize(("landmarks", "numbers"), [("68", 136), ("478", 956)])
