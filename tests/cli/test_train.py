@@ -58,19 +58,6 @@ def test_options_reach_the_training(network, function, data, tmp_path, monkeypat
     assert (config["epochs"], config["seed"], config["threads"]) == (3, 7, 2)
 
 
-def test_a_detector_may_start_from_an_earlier_run(data, tmp_path, monkeypatch, capfd):
-    pytest.importorskip("torch")
-    calls = []
-    monkeypatch.setattr("vidfer.train.detector_run.fit_detector", lambda *args, **kwargs: calls.append((args, kwargs)))
-    line = f"--data {data} --run {tmp_path / 'run'} --start {tmp_path / 'earlier'}"
-    assert cli.run(["train", "fit", "face_detector", *line.split()]) == 0
-    (args, kwargs) = calls[0]
-    assert kwargs["start"] == tmp_path / "earlier"
-    assert args[2].learning_rate < 3e-3
-    assert cli.run(["train", "fit", "face_analyzer", *line.split()]) == 2
-    assert "--start goes with face_detector only" in capfd.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("network", "function"),
     [("face_detector", "detector_run.export_detector"), ("face_analyzer", "faces_run.export_faces")],

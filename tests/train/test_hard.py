@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,15 @@ def test_no_scene_gives_more_than_its_share() -> None:
     assert len(places) == hard._MOST_A_SCENE
     assert places[0].box_px[0] == boxes[-1][0]
     assert hard.hard_places(finder([], []), [PEOPLED, EMPTY]) == []
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_places_are_kept_in_a_file(count: int, tmp_path: Path) -> None:
+    boxes = np.random.default_rng(count).uniform(0, 100, (count, 4)).astype(np.float32)
+    hard.write_places(tmp_path / hard.HARD, [hard.Place(scene=i, box_px=box) for i, box in enumerate(boxes)])
+    found = hard.read_places(tmp_path / hard.HARD)
+    assert [place.scene for place in found] == list(range(count))
+    assert all((place.box_px == box).all() for place, box in zip(found, boxes, strict=True))
 
 
 @pytest.mark.parametrize("side", [12, 40, 130])

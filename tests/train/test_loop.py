@@ -67,6 +67,14 @@ def test_bfloat16_learns_too(tmp_path: Path) -> None:
     assert _curve(tmp_path) == pytest.approx(GOLDEN, rel=0.1)
 
 
+def test_a_run_in_two_parts_is_a_run(tmp_path: Path) -> None:
+    loop.fit(_Task(), CONFIG, tmp_path, until=2)
+    assert len(_curve(tmp_path)) == 2
+    loop.fit(_Task(), CONFIG, tmp_path, resume=True, until=1)  # past it already
+    loop.fit(_Task(), CONFIG, tmp_path, resume=True)
+    assert _curve(tmp_path) == pytest.approx(GOLDEN, rel=1e-3)
+
+
 @pytest.mark.parametrize("stop_in", [1, 3])
 def test_resuming_ends_with_the_same_weights(tmp_path: Path, stop_in: int) -> None:
     loop.fit(_Task(), CONFIG, tmp_path / "whole")

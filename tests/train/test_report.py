@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 
-from vidfer.train import conditions, groups, keypoints, metrics, report, teachers
+from vidfer.train import conditions, groups, keypoints, metrics, paste, report, teachers
+from vidfer.train.data import read_faces
 from vidfer.train.detector_run import figures
 from vidfer.train.evaluate import Task, emotion_tasks
-from vidfer.train.mesh import MIRROR68
+from vidfer.train.mesh import MIRROR68, MeshBasis
 from vidfer.train.metrics import Measure
 from vidfer.train.scenes import Scene
 from vidfer.types import EMOTIONS
@@ -223,6 +224,15 @@ def test_contempt_is_left_out_of_seven_classes() -> None:
     }
     own = emotion_tasks(Rows, {"emotion": np.zeros((3, 8)), "fer2013": np.eye(7)[[3, 3, 3]]})
     assert own["fer2013"].guess.tolist() == [3]
+
+
+def test_faces_to_paste_are_those_to_learn_from(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    basis = MeshBasis(data / "mesh_basis.npz")
+    rows = read_faces(data, "train", basis, ("ferplus", "ytf"))
+    monkeypatch.setattr(paste, "_FACE_SETS", ("ferplus", "ytf"))
+    found = paste.load_faces(data)
+    assert len(found) == int((np.abs(rows.mesh_frame[:, 3]) <= 0.8).sum()) > 0
+    assert {face.levels[0].shape[:2] for face in found} == {(60, 60)}  # all of FER+ is also in val here
 
 
 def test_a_rater_is_compared_with_the_others() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,6 +115,44 @@ def test_a_covered_face_is_gone_and_a_half_covered_one_ignored() -> None:
 def test_one_scene_in_ten_is_held_out() -> None:
     share = np.mean([scenes.held_out(f"scene_{i}.jpg") for i in range(2000)])
     assert 0.07 < share < 0.13
+
+
+def _stored(folder: Path) -> Path:
+    """Scenes of train, one of which is also in val and another among those held out."""
+    rng = np.random.default_rng(0)
+    pictures = [cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (160, 120)) for _ in range(9)]
+    held = next(name for name in map(str, range(100)) if scenes.held_out(name))
+    named = [(f"t{i}", "train", pictures[i]) for i in range(5)] + [(held, "train", pictures[3])]
+    named += [(f"v{i}", "val", pictures[i]) for i in (4, 7, 8)]
+    rows = [
+        {"image": cv2.imencode(".png", picture)[1].tobytes(), "name": name, "split": split, "negative": True}
+        | {"boxes": [], "valid": [], "masked": []}
+        for name, split, picture in named
+    ]
+    types = pa.schema(
+        [("image", pa.binary()), ("name", pa.string()), ("split", pa.string()), ("negative", pa.bool_())]
+        + [
+            ("boxes", pa.list_(pa.list_(pa.float32()))),
+            ("valid", pa.list_(pa.bool_())),
+            ("masked", pa.list_(pa.bool_())),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist(rows, types), folder / "scenes.parquet")
+    return folder / "scenes.parquet"
+
+
+def test_what_val_shows_is_not_trained_on_nor_what_is_held_out(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from vidfer.train.detector import training_scenes
+
+    path = _stored(tmp_path)
+    train = scenes.load_scenes(path, "train")
+    assert [s.name for s in train[:-1]] == ["t0", "t1", "t2", "t3"]
+    assert [s.name for s in scenes.load_scenes(path, "val")] == ["v4", "v7", "v8"]
+    kept, aside = training_scenes(train)
+    assert ([s.name for s in kept], aside) == (["t0", "t1", "t2"], train[-1:])
+    kept, aside = training_scenes(train, lambda name: name == "t1")
+    assert (kept, aside) == ([train[0], *train[2:]], train[1:2])
 
 
 def test_missing_data_is_said_in_one_line(tmp_path: Path) -> None:

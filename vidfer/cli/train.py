@@ -30,14 +30,6 @@ Epochs = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides weights and data; which rows calibrate.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads for torch.")]
-Start = Annotated[
-    Path | None,
-    typer.Option(
-        "--start",
-        metavar="RUN",
-        help="face_detector: start from that run, and learn more from what the packaged detector wrongly finds.",
-    ),
-]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run in RUN stopped.")]
 ModelFile = Annotated[
     Path | None, typer.Option("--model", metavar="FILE", help="An exported network; by default the packaged one.")
@@ -81,7 +73,6 @@ def fit(
     epochs: Epochs = None,
     seed: Seed = 0,
     threads: Threads = 1,
-    start: Start = None,
     resume: Resume = False,
 ) -> None:
     """Train a network on the rows of split train.
@@ -93,9 +84,7 @@ def fit(
         if network == DETECTOR:
             from vidfer.train.detector_run import detector_config, fit_detector
 
-            fit_detector(_folder(data), run, detector_config(**settings, start=start), resume=resume, start=start)
-        elif start:
-            raise UsageError("--start goes with face_detector only: face_analyzer is trained in one run")
+            fit_detector(_folder(data), run, detector_config(**settings), resume=resume)
         else:
             from vidfer.train.faces_run import fit_faces
 
@@ -169,7 +158,6 @@ def _folder(data: Path) -> Path:
 
 def _command(network: str, run: Path) -> str:
     """The command that made a run, for the card; folders of this machine stay out of it."""
-    from vidfer.train.hard import HARD
     from vidfer.train.loop import STATE
 
     try:
@@ -177,6 +165,4 @@ def _command(network: str, run: Path) -> str:
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{run} holds no run: give the folder that `vidfer train fit` wrote to with --run") from error
     settings = f"--epochs {config['epochs']} --seed {config['seed']} --threads {config['threads']}"
-    if (run / HARD).is_file():
-        settings += " --start EARLIER_RUN"
     return f"vidfer train fit {network} --data DATA --run RUN {settings}"

@@ -7,8 +7,7 @@ middle on the levels of their size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -18,12 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidfer.train.average_precision import Truth, average_precision, false_faces
-from vidfer.train.detector_net import STRIDES, DetectorNet, adopt, cells
+from vidfer.train.detector_net import STRIDES, DetectorNet, cells
 from vidfer.train.hard import Place
-from vidfer.train.loop import read_weights
 from vidfer.train.mosaic import SceneMixer, batches
-from vidfer.train.paste import load_faces
-from vidfer.train.scenes import Sample, Scene, held_out, load_scenes
+from vidfer.train.paste import FaceCut
+from vidfer.train.scenes import Sample, Scene, held_out, without_copies
 from vidfer.types import F32, U8
 from vidfer.vision.detect import NMS_IOU, non_maximum_suppression
 
@@ -160,46 +158,45 @@ def evaluate_on(finder: Any, pictures: list[Scene]) -> dict[str, float]:
     }
 
 
-def training_scenes(scenes: Sequence[Scene]) -> list[Scene]:
-    """The scenes of split train that are trained on, without the tenth that chooses models."""
-    return [s for s in scenes if not held_out(s.name)]
+def training_scenes(
+    scenes: Sequence[Scene], aside: Callable[[str], bool] = held_out
+) -> tuple[list[Scene], list[Scene]]:
+    """Scenes to train on, none of which shows what one of the others does, and those whose names are set aside."""
+    kept = [s for s in scenes if aside(s.name)]
+    return without_copies([s for s in scenes if not aside(s.name)], kept), kept
 
 
 class DetectorTask:
     """Training of the detector on scenes and faces; see `loop.Task`.
 
     Args:
-        data_dir: Folder of the training data.
-        places: Hard negatives in `training_scenes`.
-        start: Folder of a run whose weights to start from.
+        scenes: To train on.
+        aside: Scenes that choose the best weights.
+        faces: To paste on scenes.
+        places: Hard negatives in `scenes`.
         calm_from: Epoch from which training pictures are nearer to what the detector will see.
         size: Side of the training pictures.
         batch_size: How many of them a step takes.
-        face_limit: Most faces to paste; None takes all.
     """
 
     name = "face_detector"
 
     def __init__(
         self,
-        data_dir: Path,
+        scenes: list[Scene],
+        aside: list[Scene],
+        faces: list[FaceCut],
         *,
         places: Sequence[Place] = (),
-        start: Path | None = None,
         calm_from: int | None = None,
         size: int = 320,
         batch_size: int = 16,
-        face_limit: int | None = None,
     ) -> None:
         cv2.setNumThreads(1)
-        everything = load_scenes(data_dir / "scenes.parquet", "train")
-        self._held_out = [s for s in everything if held_out(s.name)]
-        self._mixer = SceneMixer(training_scenes(everything), load_faces(data_dir, face_limit), places)
+        self._aside = aside
+        self._mixer = SceneMixer(scenes, faces, places)
         self._size, self._batch_size, self._calm_from = size, batch_size, calm_from
-        network = DetectorNet()
-        if start:
-            adopt(network, read_weights(start)[0])
-        self.model: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: nn.Module = DetectorNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def batches(self, epoch: int, generator_seed: int) -> Iterator[Any]:
         """Images uint8[B,S,S,3], truth float[B,G,4] with faces before ignore regions, and their counts."""
@@ -214,8 +211,8 @@ class DetectorTask:
         return detector_loss(box, logit, batch, cells(*image.shape[1:3]))
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """AP on the held-out tenth; the score is the mean of both sizes."""
-        figures = evaluate_on(lambda image: predict(model, image), self._held_out)
+        """AP on the scenes set aside; the score is the mean of both sizes."""
+        figures = evaluate_on(lambda image: predict(model, image), self._aside)
         return {"score": (figures["ap50_20px"] + figures["ap50_12px"]) / 2, **figures}
 
 

@@ -91,10 +91,10 @@ class DetectorNet(nn.Module):
         self.stem = nn.Sequential(first, nn.BatchNorm2d(16), nn.ReLU(inplace=True), _Block(16, 32, 2))
         self.stage8 = nn.Sequential(_Block(32, 32, 2), _Residual(32))
         self.stage16 = nn.Sequential(_Block(32, 64, 2), _Residual(64), Foldable(64))
-        self.stage32 = nn.Sequential(_Block(64, 80, 2), _Residual(80))
-        self.down32 = nn.Sequential(nn.Conv2d(80, 64, 1, bias=False), nn.BatchNorm2d(64))
+        self.stage32 = nn.Sequential(_Block(64, 72, 2), _Residual(72))
+        self.down32 = nn.Sequential(nn.Conv2d(72, 64, 1, bias=False), nn.BatchNorm2d(64))
         self.down16 = nn.Sequential(nn.Conv2d(64, 32, 1, bias=False), nn.BatchNorm2d(32))
-        self.heads = nn.ModuleList([_Block(32, 32), _Block(64, 32), _Block(80, 32)])
+        self.heads = nn.ModuleList([_Block(32, 32), _Block(64, 32), _Block(72, 32)])
         self.outputs = nn.ModuleList([nn.Linear(32, 5) for _ in STRIDES])
         # Half a width and height, what they add to x0, y0, x1, y1.
         self.register_buffer("outwards", torch.tensor([[-1.0, 0, 1, 0], [0, -1, 0, 1]]), persistent=False)
@@ -171,20 +171,3 @@ def cells(height: int, width: int) -> Tensor:
         level = torch.stack([x + 0.5, y + 0.5, torch.ones_like(x)], -1).float() * stride
         levels.append(level.flatten(0, 1))
     return torch.cat(levels)
-
-
-def adopt(network: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Take over the weights of an earlier, smaller detector: what is new keeps its start and adds nothing at first.
-
-    Of the first convolution's three columns the left one goes into the middle one.
-    """
-    state = network.state_dict()
-    for name, old in weights.items():
-        new = state[name]
-        if new.dim() == 4 and old.shape[-1] == new.shape[-1] + 1:
-            old = torch.cat([old[..., :1] + old[..., 1:2], old[..., 2:]], -1)
-        old = old.reshape(old.shape[: new.dim()])
-        if new.dim() == 4 and old.shape[1] < new.shape[1]:
-            new.zero_()
-        new[tuple(slice(size) for size in old.shape)] = old
-    network.load_state_dict(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,21 @@ from vidfer.train.average_precision import (
 from vidfer.train.detector import DetectorTask, predict, training_scenes
 from vidfer.train.detector_net import STRIDES, DetectorNet, Foldable, PixelConv
 from vidfer.train.export import export_onnx, git_sha
-from vidfer.train.hard import HARD, LOWEST_SCORE, Place, hard_places
+from vidfer.train.hard import HARD, LOWEST_SCORE, Place, hard_places, read_places, write_places
 from vidfer.train.loop import LoopConfig, fit, load_weights
 from vidfer.train.metrics import Array, figure, ratio, share
+from vidfer.train.paste import load_faces
 from vidfer.train.scenes import Scene, held_out, load_scenes
-from vidfer.types import U8
 from vidfer.vision.detect import BOX, INPUT, SCORE, FaceDetector
-from vidfer.vision.session import ModelCard, Session, load
+from vidfer.vision.session import ModelCard, Session
 
-VERSION = "2.0"
+VERSION = "3.0"
 STEPS_PER_EPOCH = 250
-_CALM_AFTER = 0.7  # of the epochs
+_SEARCH_AFTER, _CALM_AFTER = 0.25, 0.7  # of the epochs
+_TRAINED_ON = (
+    "split train of scenes.parquet (one in ten held out) and faces.parquet (without the set video), "
+    "both without what the split val shows"
+)
 _LOWEST_SCORE = 0.02  # average precision wants the whole curve
 _F1_SLACK = 0.005
 _FALSE_SHARE = 0.005
@@ -41,14 +45,12 @@ _THRESHOLDS = np.arange(0.2, 0.81, 0.02)
 _VERIFIED_SIZES = ((360, 640), (160, 192), (640, 368), (344, 488))
 
 
-def detector_config(
-    *, epochs: int = 37, seed: int = 0, threads: int = 1, device: str = "cpu", start: Path | None = None
-) -> LoopConfig:
-    """The configuration that trained the detector in the package; one that starts from a run learns more slowly."""
+def detector_config(*, epochs: int = 32, seed: int = 0, threads: int = 1, device: str = "cpu") -> LoopConfig:
+    """The configuration that trained the detector in the package."""
     return LoopConfig(
         epochs=epochs,
         steps_per_epoch=STEPS_PER_EPOCH,
-        learning_rate=3e-3 if start is None else 2e-3,
+        learning_rate=3e-3,
         weight_decay=0.02,
         warmup_steps=200,
         ema_decay=0.999,
@@ -65,39 +67,39 @@ def fit_detector(
     config: LoopConfig | None = None,
     *,
     resume: bool = False,
-    start: Path | None = None,
-    hard: bool = True,
+    aside: Callable[[str], bool] = held_out,
 ) -> None:
     """Train the detector on `scenes.parquet` and `faces.parquet` in `data_dir`.
 
+    After a quarter of the epochs it looks for what it takes for faces in its own training scenes, and learns more
+    from these places until the end.
+
     Args:
         data_dir: Folder of the training data.
-        run_dir: Folder for checkpoints and log.
+        run_dir: Folder for checkpoints, hard negatives and log.
         config: Defaults to `detector_config()`.
         resume: Go on where an earlier call stopped.
-        start: Folder of an earlier run whose weights to start from.
-        hard: With `start`: learn more from what the packaged detector wrongly finds in the training scenes.
+        aside: Which scenes, by name, are not trained on, but choose the best weights.
     """
-    config = config or detector_config(start=start)
-    places = _places(data_dir, run_dir / HARD) if start and hard else []
-    task = DetectorTask(data_dir, places=places, start=start, calm_from=round(_CALM_AFTER * config.epochs))
+    config = config or detector_config()
+    scenes, choosing = training_scenes(load_scenes(data_dir / "scenes.parquet", "train"), aside)
+    faces = load_faces(data_dir)
+    torch.manual_seed(config.seed)  # of the first weights
+    calm_from = round(_CALM_AFTER * config.epochs)
+    if not (run_dir / HARD).is_file():
+        task = DetectorTask(scenes, choosing, faces, calm_from=calm_from)
+        fit(task, config, run_dir, resume=resume, until=max(1, round(_SEARCH_AFTER * config.epochs)))
+        write_places(run_dir / HARD, _search(run_dir, scenes))
+        resume = True
+    task = DetectorTask(scenes, choosing, faces, places=read_places(run_dir / HARD), calm_from=calm_from)
     fit(task, config, run_dir, resume=resume)
 
 
-def _places(data_dir: Path, kept: Path) -> list[Place]:
-    """Hard negatives of the packaged detector; a run keeps those that it began with."""
-    if not kept.is_file():
-        detector = FaceDetector(load("face_detector", device="cpu", precision="float32"), threshold=LOWEST_SCORE)
-
-        def find(image: U8) -> Found:
-            found = detector.detect(ArrayPicture(image))
-            return found.box_px, found.score
-
-        places = hard_places(find, training_scenes(load_scenes(data_dir / "scenes.parquet", "train")))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(kept, scene=[p.scene for p in places], box_px=np.reshape([p.box_px for p in places], (-1, 4)))
-    with np.load(kept) as stored:
-        return [Place(scene=int(i), box_px=box) for i, box in zip(stored["scene"], stored["box_px"], strict=True)]
+def _search(run_dir: Path, scenes: Sequence[Scene]) -> list[Place]:
+    """What a run's network, as far as it has come, wrongly finds in scenes."""
+    network = DetectorNet().eval()
+    load_weights(network, run_dir, "last")
+    return hard_places(lambda image: predict(network, image, LOWEST_SCORE), scenes)
 
 
 class _Shipped(nn.Module):
@@ -167,7 +169,7 @@ def export_detector(
             {"name": BOX, "kind": "box", "labels": ["x0", "y0", "x1", "y1"], "unit": "px of the input", "range": None},
             {"name": SCORE, "kind": "probability", "labels": ["face"], "unit": None, "range": [0, 1]},
         ],
-        "trained_on": "split train of scenes.parquet (one in ten held out) and faces.parquet (without the set video)",
+        "trained_on": _TRAINED_ON,
         "metrics": figures(val, found, threshold),
         "threshold": threshold,
         "smallest_face_px": 16,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from vidfer.train.scenes import Scene, as_f32
 from vidfer.types import F32, U8
 from vidfer.vision.geometry import iou
 
-HARD = "hard.npz"  # in the folder of a run that uses them
+HARD = "hard.npz"  # in the folder of a run
 LOWEST_SCORE = 0.25
 _MOST_A_SCENE = 8
 _TOUCHING = 0.05  # IoU with a label from which a find is part of a face, or a badly placed box
@@ -49,6 +50,18 @@ def hard_places(find: Finder, scenes: Sequence[Scene]) -> list[Place]:
         best = np.flatnonzero(wrong)[np.argsort(-score[wrong], kind="stable")][:_MOST_A_SCENE]
         places += [Place(scene=number, box_px=as_f32(box[i])) for i in best]
     return places
+
+
+def write_places(path: Path, places: Sequence[Place]) -> None:
+    """Keep places in a file."""
+    box_px = np.reshape([place.box_px for place in places], (-1, 4))
+    np.savez(path, scene=np.array([place.scene for place in places], np.int64), box_px=as_f32(box_px))
+
+
+def read_places(path: Path) -> list[Place]:
+    """Places from a file."""
+    with np.load(path) as stored:
+        return [Place(scene=int(i), box_px=box) for i, box in zip(stored["scene"], stored["box_px"], strict=True)]
 
 
 def cut_patch(image: U8, place: Place, side: int, rng: np.random.Generator) -> U8:

@@ -146,7 +146,7 @@ def read_weights(run_dir: Path, which: str = "best") -> tuple[dict[str, Tensor],
     return tensors, state
 
 
-def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False) -> None:
+def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False, until: int | None = None) -> None:
     """Train a task and leave its checkpoints and its log in a folder.
 
     Args:
@@ -154,6 +154,7 @@ def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False) 
         config: How to train it.
         run_dir: Made where it is missing.
         resume: Go on after the last finished epoch in `run_dir`, or start where there is none.
+        until: Stop after this epoch of `config.epochs`, to go on with another task; None goes on to the end.
 
     Raises:
         UsageError: `run_dir` holds a run already and `resume` is off, or resuming with another configuration.
@@ -168,7 +169,7 @@ def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False) 
     if resume and (run_dir / LAST).exists():
         run.restore()
     _forget_after(run_dir / LOG, run.state["epoch"])
-    for epoch in range(run.state["epoch"], config.epochs):
+    for epoch in range(run.state["epoch"], config.epochs if until is None else until):
         began = time.monotonic()
         means = run.train_epoch(epoch)
         seconds = round(time.monotonic() - began, 1)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vidfer.errors import DataError
-from vidfer.train.scenes import as_f32, decode, move_boxes
+from vidfer.train.data import as_rgb, read_faces
+from vidfer.train.mesh import MeshBasis
+from vidfer.train.scenes import as_f32, move_boxes
 from vidfer.types import F32, U8
 
 _FACE_SETS = ("ferplus", "affectnet", "diffusionfer", "lfpw", "ytf", "web", "colour")  # not `video`: it is for tests
 _GREY_FACES_LIMIT = 5000  # of the 48 px grey ones; more of them teach nothing new here
+_MOST_TURN = 0.8  # radians
 # Jaw line from ear to ear, then the bridge of the nose: the outline of a medical mask on the 478-point mesh.
 _MASK_POINTS = [
     454,
@@ -60,32 +61,22 @@ class FaceCut:
     mask_px: F32
 
 
-def load_faces(folder: Path, limit: int | None = None) -> list[FaceCut]:
+def load_faces(folder: Path) -> list[FaceCut]:
     """Read the train faces that have a credible mesh, ready to paste."""
-    basis = np.load(folder / "mesh_basis.npz")
-    mean, modes = basis["mean"].astype(np.float32).reshape(-1), basis["basis"].astype(np.float32).reshape(-1, 478 * 3)
-    columns = ["image", "set", "mesh_coef", "mesh_frame"]
-    rows = [("split", "=", "train"), ("set", "in", list(_FACE_SETS))]
-    table = pq.read_table(folder / "faces.parquet", columns=columns, filters=rows)
-    table = table.filter(pc.is_valid(table["mesh_coef"]))
-    faces: list[FaceCut] = []
-    grey = 0
-    for row in table.to_pylist():
-        if row["set"] == "ferplus":
-            grey += 1
-            if grey > _GREY_FACES_LIMIT:
-                continue
-        cx, cy, scale, angle = row["mesh_frame"]
-        if abs(angle) > 0.8:  # turned by more than 45 degrees: a wrong mesh far more often than a lying head
-            continue
-        mesh = (mean + np.asarray(row["mesh_coef"], np.float32) @ modes).reshape(478, 3)[:, :2] * scale
-        cos, sin = np.cos(angle), np.sin(angle)
-        points = np.stack([mesh[:, 0] * cos - mesh[:, 1] * sin + cx, mesh[:, 0] * sin + mesh[:, 1] * cos + cy], 1)
-        faces.append(face_cut(decode(row["image"]), points.astype(np.float32), float(angle)))
-        if limit is not None and len(faces) >= limit:
-            break
-    if not faces:
+    basis = MeshBasis(folder / "mesh_basis.npz")
+    rows = read_faces(folder, "train", basis, _FACE_SETS)
+    angle = rows.mesh_frame[:, 3]
+    # A mesh turned by more than 45 degrees is wrong far more often than it is that of a lying head.
+    credible = np.abs(angle) <= _MOST_TURN
+    grey = rows.set_name == "ferplus"
+    credible &= ~grey | (np.cumsum(grey & credible) <= _GREY_FACES_LIMIT)
+    chosen = np.flatnonzero(credible)
+    if not len(chosen):
         raise DataError(f"{folder / 'faces.parquet'} has no train row with a mesh: is it complete?")
+    faces: list[FaceCut] = []
+    for i in chosen:
+        points = basis.points(rows.mesh_coef[i, None], rows.mesh_frame[i, None])[0, :, :2]
+        faces.append(face_cut(as_rgb(rows.images[i]), as_f32(points), float(angle[i])))
     return faces
 
 

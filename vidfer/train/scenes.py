@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from vidfer.errors import DataError
+from vidfer.train.copies import shared
 from vidfer.types import F32, U8, Bool
 
 HELD_OUT_ONE_IN = 10
@@ -55,7 +57,7 @@ def decode(data: bytes) -> U8:
 
 
 def load_scenes(path: Path, split: str) -> list[Scene]:
-    """Read the scenes of a split (`train` or `val`)."""
+    """Read the scenes of a split: `val`, or `train` without those that show what one of val shows."""
     if not path.exists():
         raise DataError(f"{path} is missing: give the folder that holds scenes.parquet and faces.parquet")
     scenes = []
@@ -72,7 +74,13 @@ def load_scenes(path: Path, split: str) -> list[Scene]:
                 negative=bool(row["negative"]),
             )
         )
-    return scenes
+    return without_copies(scenes, load_scenes(path, "val")) if split == "train" else scenes
+
+
+def without_copies(scenes: list[Scene], others: Sequence[Scene]) -> list[Scene]:
+    """The scenes that are not among others, also not cut in another way."""
+    again = shared([s.image for s in scenes], [s.image for s in others])
+    return [s for s, there in zip(scenes, again, strict=True) if not there]
 
 
 def as_f32(values: npt.ArrayLike) -> F32:
