@@ -60,10 +60,12 @@ def clip(folder: Path, codec="h264", *, size=(320, 180), rate=25, seconds=120) -
     return path
 
 
-def show(path: Path, *, pay="", after="") -> str:
-    """A GStreamer pipeline that shows a clip from its beginning to whoever comes, with options for its RTP packets."""
+def show(path: Path, *, before="", pay="", after="") -> str:
+    """A GStreamer pipeline that shows a clip from its beginning to whoever comes, with elements before and after the
+    one that makes RTP packets, and options for it.
+    """
     codec = "h265" if "h265" in path.name else "h264"
-    packets = f"{codec}parse ! rtp{codec}pay config-interval=-1 pt=96 {pay} {after} name=pay0"
+    packets = f"{codec}parse ! {before} rtp{codec}pay config-interval=-1 pt=96 {pay} {after} name=pay0"
     return f"( filesrc location={path} ! qtdemux ! {packets} )"
 
 

@@ -1,8 +1,8 @@
 """Everything that cameras do wrong, by a real RTSP server on loopback: what was written stays, and the table says why.
 
-Each fault happens once here, some of them one after the other. Twenty times each, and the other slow ones (minutes):
+Each fault happens once here, some of them one after the other. Twenty times each (a quarter of an hour):
 
-    python -m pytest tests/live -m slow
+    python -m pytest tests/live -m slow -k twenty
 """
 
 import numpy as np
@@ -17,6 +17,12 @@ PASSWORD = "pass-word-4711"
 def killed(camera, watching, loops):
     camera.kill()
     watching.until(lambda c: c.state == "waiting")
+    camera.start()
+
+
+def refused(camera, watching, loops):
+    camera.kill()
+    watching.until(lambda c: c.last_error == "Connection refused")
     camera.start()
 
 
@@ -56,29 +62,33 @@ def wrong_password(camera, watching, loops):
 
 
 def another_picture(camera, watching, loops):
-    camera.kill()
-    before = camera.mounts["/live"]
-    small, large = show(clip(loops)), show(clip(loops, size=(480, 270), rate=15))
-    camera.mounts = {"/live": large if before == small else small}
-    camera.start()
+    show_other(camera, show(clip(loops, size=(480, 270), rate=15)), show(clip(loops)))
 
 
 def another_codec(camera, watching, loops):
+    show_other(camera, show(clip(loops, "h265")), show(clip(loops)))
+
+
+def show_other(camera, other, usual):
     camera.kill()
-    before = camera.mounts["/live"]
-    old, new = show(clip(loops)), show(clip(loops, "h265"))
-    camera.mounts = {"/live": new if before == old else old}
+    camera.mounts = {"/live": usual if camera.mounts["/live"] == other else other}
     camera.start()
 
 
+# Fault -> (event, reason) of which the table has one for each time; what is shown changes back every other time.
 FAULTS = {
-    fault.__name__: fault
-    for fault in (
-        killed, frozen, killed_and_frozen_while_it_starts, not_found, wrong_password, another_picture, another_codec,
-    )
-}  # fmt: skip
+    killed: ("lost", ""),
+    refused: ("lost", "Connection refused"),
+    frozen: ("lost", "nothing came for 2 s"),
+    killed_and_frozen_while_it_starts: ("lost", "no answer within 3 s"),
+    not_found: ("lost", "nothing is there under this path (404)"),
+    wrong_password: ("lost", "wrong user or password"),
+    another_picture: ("live", "480x270 h264"),
+    another_codec: ("live", "320x180 hevc"),
+}
 # What happens one after the other, to one camera.
-QUICK = [["killed", "not_found", "wrong_password"], ["frozen"], ["another_picture", "another_codec"]]
+QUICK = [[killed, not_found, wrong_password], [frozen, refused], [another_picture, another_codec]]
+ONCE_AND_TWENTY = pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow, id="twenty")])
 
 
 def suffer(faults, tmp_path, loops, caplog):
@@ -94,7 +104,7 @@ def suffer(faults, tmp_path, loops, caplog):
         for fault in faults:
             watching.until_pieces(len(known) + 1)
             known |= {path: path.read_bytes() for path in watching.parts()}
-            FAULTS[fault](camera, watching, loops)
+            fault(camera, watching, loops)
             watching.until_frames(10)
         assert watching.camera().reconnects >= len(faults)
     assert all(path.read_bytes() == was for path, was in known.items())
@@ -105,21 +115,24 @@ def suffer(faults, tmp_path, loops, caplog):
     assert rows["face_id"].dropna().is_monotonic_increasing
     assert rows.groupby("epoch")["face_id"].nunique().max() <= 8
     assert rows["epoch"].iloc[-1] >= len(faults)
-    said = [event for event, _ in events(tmp_path)]
-    assert said.count("lost") >= len(faults)
-    assert said.count("live") == watching.result[0].reconnects + 1
+    said = events(tmp_path)
+    for fault in set(faults):
+        event, words = FAULTS[fault]
+        times = faults.count(fault) if event == "lost" else (faults.count(fault) + 1) // 2
+        assert sum(e == event and words in reason for e, reason in said) >= times, fault
+    assert [event for event, _ in said].count("live") == watching.result[0].reconnects + 1
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert PASSWORD.encode() not in written
     assert PASSWORD not in caplog.text + str(watching.result) + repr(watching.options)
 
 
-@pytest.mark.parametrize("faults", QUICK, ids=" ".join)
+@pytest.mark.parametrize("faults", QUICK, ids=lambda faults: " ".join(fault.__name__ for fault in faults))
 def test_faults_end_nothing_and_are_told(faults, tmp_path, loops, caplog):
     suffer(faults, tmp_path, loops, caplog)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_twenty_times_ends_nothing_and_is_told(fault, tmp_path, loops, caplog):
     suffer([fault] * 20, tmp_path, loops, caplog)
 
@@ -149,13 +162,54 @@ def test_one_camera_that_is_dead_takes_nothing_from_the_other(tmp_path, loops):
     assert [camera.frames for camera in watching.result[1:]] == [0, 0, 0]
 
 
-def test_lost_packets_over_udp_cost_frames_not_the_camera(tmp_path, loops):
+@ONCE_AND_TWENTY
+def test_one_camera_that_dies_again_and_again_takes_nothing_from_the_other(tmp_path, loops, times):
+    with (
+        RtspServer({"/live": show(clip(loops))}) as camera,
+        RtspServer({"/dies": show(clip(loops))}) as other,
+        Watching(tmp_path, camera.url("/live"), other.url("/dies")) as watching,
+    ):
+        for _ in range(times):
+            watching.until_frames(5, 1)
+            other.kill()
+            watching.until(lambda c: c.last_error == "Connection refused" and c.state == "waiting", 1)
+            watching.until_frames(10, 0)
+            other.start()
+        watching.until_frames(5, 1)
+    good, bad = watching.result
+    assert (good.reconnects, bad.reconnects) == (0, times)
+    rows = table(tmp_path).groupby("source").size()
+    assert [rows[good.name], rows[bad.name]] == [good.frames, bad.frames]
+    assert [event for event, _ in events(tmp_path, good.name)] == ["live"]
+
+
+@ONCE_AND_TWENTY
+def test_stamps_that_jump_back_begin_an_epoch_and_time_goes_on_over_rtsp(tmp_path, loops, times):
+    launch = show(clip(loops, seconds=240), before="identity name=shift !")
+    with RtspServer({"/live": launch}) as camera, Watching(tmp_path, camera.url("/live")) as watching:
+        for epoch in range(times):
+            watching.until(lambda c, epoch=epoch: c.epoch > epoch)
+        watching.until_frames(10)
+    rows = table(tmp_path)
+    assert watching.result[0].reconnects == 0
+    assert len(rows) == watching.result[0].frames
+    assert (np.diff(rows["frame"]) > 0).all()
+    assert (np.diff(rows["timestamp"]) >= 0).all()
+    assert set(range(times + 1)) <= set(rows["epoch"])
+    assert (np.diff(rows["pts"].dropna()) < 0).sum() >= times
+    passed = (rows["wallclock"].iloc[-1] - rows["wallclock"].iloc[0]).total_seconds()
+    assert rows["timestamp"].iloc[-1] - rows["timestamp"].iloc[0] == pytest.approx(passed, abs=2.0 * (times + 1))
+
+
+@ONCE_AND_TWENTY
+def test_lost_packets_over_udp_cost_frames_not_the_camera(tmp_path, loops, times):
     launch = show(clip(loops), pay="mtu=400", after="! identity drop-probability=0.02")
     with RtspServer({"/live": launch}) as camera, Watching(tmp_path, camera.url("/live"), transport="udp") as watching:
         watching.until_frames(10)
 
         def damaged(c):
-            return any(f["counts"]["corrupt"] or f["counts"]["undecodable"] for f in footers(tmp_path))
+            counts = [footer["counts"] for footer in footers(tmp_path)]
+            return sum(count["corrupt"] + count["undecodable"] for count in counts) >= times
 
         watching.until(damaged, what="damage is counted")
         watching.until_frames(10)
