@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -124,3 +127,12 @@ def test_a_face_gets_the_same_whatever_its_batch_and_its_thread(precision: str) 
         alone = np.concatenate([found[i][name] for i in range(8)])
         # Only the order of a head's float32 sums may differ.
         np.testing.assert_allclose(alone, values, rtol=1e-5, atol=1e-4, err_msg=name)
+
+
+def test_nothing_is_sent_and_no_id_is_kept(tmp_path: Any) -> None:
+    """ONNX Runtime would; under test and in CI it does not, so that this has an environment of its own."""
+    code = "from vidfer.vision.session import load; load('face_detector')"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.rglob("*")) == []

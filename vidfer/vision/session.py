@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -115,11 +116,19 @@ def has_twin(name: str) -> bool:
 
 def available_providers() -> list[str]:
     """What the installed ONNX Runtime was built for; what really runs is `Session.provider`."""
+    ort = _runtime()
+    return [str(name).removesuffix("ExecutionProvider").lower() for name in ort.get_available_providers()]
+
+
+def _runtime() -> Any:
+    """ONNX Runtime, told to report nothing: from 1.31 on it sends its maker what runs here, and keeps an id at home."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # looked at when it is loaded
     try:
         import onnxruntime as ort
     except ImportError as error:
         raise ModelError(_NO_RUNTIME) from error
-    return [str(name).removesuffix("ExecutionProvider").lower() for name in ort.get_available_providers()]
+    ort.disable_telemetry_events()  # what Windows looks at
+    return ort
 
 
 def model_path(name: str, precision: str = "float32") -> Path:
@@ -162,10 +171,7 @@ def _read(path: Path) -> tuple[bytes, str]:
 
 
 def _create(path: Path, data: bytes, device: str, threads: int) -> ort.InferenceSession:
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise ModelError(_NO_RUNTIME) from error
+    ort = _runtime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
