@@ -65,7 +65,8 @@ def process(
         path: The video.
         progress: Called now and then with how far the run is.
         **options: The attributes of `ProcessOptions` by name, as on the command line: output_dir, overwrite, render,
-            landmarks, start, end, fps, stride, stream, detect_every, smooth, device.
+            landmarks, start, end, fps, stride, stream, detect_every, smooth, identity, embeddings,
+            device.
 
     Returns:
         Where the results lie, the report, and the tables as pandas DataFrames (`table` and `tracks`).

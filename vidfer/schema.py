@@ -27,6 +27,7 @@ _TYPES = {
     "float64": pa.float64(),
     "timestamp[us, UTC]": pa.timestamp("us", tz="UTC"),
     "dictionary<string>": pa.dictionary(pa.int32(), pa.string()),
+    "fixed_size_list<float32>[128]": pa.list_(pa.float32(), 128),
 }
 
 
@@ -125,6 +126,7 @@ def observation_schema(landmarks: LandmarkCount | None = 68, identity: bool = Fa
     return _schema("observations", landmarks, options)
 
 
-def tracks_schema(identity: bool = False) -> pa.Schema:
-    """The arrow schema of the tracks; `identity`: with that column."""
-    return _schema("tracks", None, {"identity"} if identity else set())
+def tracks_schema(identity: bool = False, embeddings: bool = False) -> pa.Schema:
+    """The arrow schema of the tracks; `identity` and `embeddings`: with those columns."""
+    options = {name for name, wanted in (("identity", identity), ("embeddings", embeddings)) if wanted}
+    return _schema("tracks", None, options)

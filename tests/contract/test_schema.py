@@ -79,6 +79,12 @@ def test_identity_is_absent_without_the_option() -> None:
         assert [name for name in with_it.names if name != "identity"] == without.names
 
 
+def test_embeddings_are_the_last_column_of_the_tracks_and_absent_without_the_option() -> None:
+    found = as_dict(schema.tracks_schema(embeddings=True))
+    expected = as_dict(schema.tracks_schema()) | {"embedding": "fixed_size_list<item: float>[128]"}
+    assert list(found.items()) == list(expected.items())
+
+
 def test_columns_from_face_id_on_are_nullable() -> None:
     table = schema.observation_schema(478, identity=True)
     first = table.get_field_index("face_id")

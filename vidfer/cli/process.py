@@ -60,6 +60,13 @@ Smooth = Annotated[
         help="Smoothing over time; raw values are kept beside.",
     ),
 ]
+Identity = Annotated[
+    bool, typer.Option("--identity", help="Say which tracks are the same person: a column identity in both tables.")
+]
+Embeddings = Annotated[
+    bool,
+    typer.Option("--embeddings", help="Keep the appearance of each track (biometric data) in the table of tracks."),
+]
 Device = Annotated[
     str,
     typer.Option(
@@ -94,6 +101,8 @@ def process(
     stream: Stream = 0,
     detect_every: DetectEvery = "auto",
     smooth: Smooth = "medium",
+    identity: Identity = False,
+    embeddings: Embeddings = False,
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: Json = False,
@@ -119,6 +128,8 @@ def process(
         stream=stream,
         detect_every=detect_every,  # type: ignore[arg-type]  # "auto" and "3": read there
         smooth=smooth,
+        identity=identity,
+        embeddings=embeddings,
         device=device,
         precision=precision,
     )

@@ -17,6 +17,8 @@ from vidfer.pipeline import tables
 from vidfer.pipeline.tracks import SecondLook
 from vidfer.schema import observation_schema, tracks_schema
 from vidfer.smooth import Smoothing
+from vidfer.types import I64
+from vidfer.vision.identity import Appearances, IdentityOptions, identities
 from vidfer.vision.tracklets import LinkOptions
 
 
@@ -30,6 +32,8 @@ def finish(
     frame_interval_s: float,
     smoothing: Smoothing,
     link: LinkOptions,
+    identity: IdentityOptions | None,
+    embeddings: bool,
     describe: Callable[[int, int], dict[str, Any]],
 ) -> dict[str, Any]:
     """Write both tables; killed and called again it writes the same.
@@ -43,6 +47,8 @@ def finish(
         frame_interval_s: Usual time between two analysed frames.
         smoothing: How to smooth.
         link: How to join tracklets.
+        identity: How to tell which tracks are one person; None leaves that out.
+        embeddings: Put the mean embedding of each track into the table of tracks.
         describe: Footer of both tables for the numbers of faces and of tracks.
 
     Returns:
@@ -51,16 +57,33 @@ def finish(
     _give_back_freed_memory()
     with SecondLook(parts, partial(read_parts, parts), frame_interval_s=frame_interval_s) as seen:
         rows = seen.tracks(smoothing, link, tables.track_row)
+        person = _describe_looks(seen, rows, identity, embeddings) if identity or embeddings else None
         about = describe(seen.faces, len(rows))
         _give_back_freed_memory()
-        with TableWriter(table, observation_schema(landmarks)) as writer:  # type: ignore[arg-type]
+        with TableWriter(table, observation_schema(landmarks, person is not None)) as writer:  # type: ignore[arg-type]
             for part, faces in seen.observations(tables.raw_columns(landmarks)):
-                writer.write(tables.observations(part, faces, source=source, landmarks=landmarks))
+                writer.write(tables.observations(part, faces, source=source, landmarks=landmarks, person=person))
             writer.set_metadata(about)
-    with TableWriter(tracks, tracks_schema()) as writer:
-        writer.write(tables.tracks(rows, source=source))
+    with TableWriter(tracks, tracks_schema(identity is not None, embeddings)) as writer:
+        writer.write(tables.tracks(rows, source=source, identity=identity is not None, embeddings=embeddings))
         writer.set_metadata(about)
     return about
+
+
+def _describe_looks(
+    seen: SecondLook, rows: list[dict[str, Any]], identity: IdentityOptions | None, embeddings: bool
+) -> I64 | None:
+    """Add what they look like to the rows of the tracks; gives the person of each track where that is wanted."""
+    looks = Appearances.of(seen.stretches(), len(rows))
+    if embeddings:
+        for row, mean in zip(rows, looks.mean, strict=True):
+            row["embedding"] = mean if mean.any() else None
+    if identity is None:
+        return None
+    person = identities(looks, identity)
+    for row, who in zip(rows, person.tolist(), strict=True):
+        row["identity"] = who
+    return person
 
 
 def _give_back_freed_memory() -> None:

@@ -43,6 +43,8 @@ class ProcessOptions:
         stream: Which video stream of the file.
         detect_every: Frames between two runs of the detector; None lets it rest for up to 0.2 s.
         smooth: "off", "light", "medium" or "strong".
+        identity: Say which tracks are the same person.
+        embeddings: Keep the mean embedding of each track in the table of tracks: biometric data.
         device: "auto", "cpu" or "cuda".
         precision: "auto" (int8 on CPUs with VNNI, as long as it loses less than half a point), "float32" or "int8".
 
@@ -61,6 +63,8 @@ class ProcessOptions:
     stream: int = 0
     detect_every: int | None = None
     smooth: str = "medium"
+    identity: bool = False
+    embeddings: bool = False
     device: str = "auto"
     precision: str = "auto"
 
@@ -175,6 +179,8 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "stream": partial(_whole, absent=None),
     "detect_every": partial(_whole, absent="auto"),
     "smooth": _text,
+    "identity": _yes_or_no,
+    "embeddings": _yes_or_no,
     "device": _text,
 }
 

@@ -69,7 +69,7 @@ def smooth_table(path: Path, smooth: str, output_dir: Path | None = None) -> Smo
         OutputError: The results cannot be written.
     """
     smoothing = Smoothing.preset(smooth)
-    before, landmarks = _checked(path)
+    before, schema = _checked(path)
     about = _described(before, smooth, smoothing)
     here = Outputs.of(path.parent, path.name.removesuffix(_SUFFIX))
     there = here if output_dir is None else Outputs.of(output_dir, path.name.removesuffix(_SUFFIX))
@@ -86,7 +86,7 @@ def smooth_table(path: Path, smooth: str, output_dir: Path | None = None) -> Smo
     stale = here.video if is_stale and here.has_own_video() else None
     written = [there.table]
     with _folder(there) as folder:
-        _smooth(path, there.table, about, smoothing, landmarks, folder)
+        _smooth(path, there.table, about, smoothing, schema, folder)
     if stale is not None:
         with writing(stale):
             stale.unlink()
@@ -99,8 +99,8 @@ def smooth_table(path: Path, smooth: str, output_dir: Path | None = None) -> Smo
     return SmoothedTable(table=there.table, written=written, removed=stale, footer=about)
 
 
-def _checked(path: Path) -> tuple[dict[str, Any], int | None]:
-    """Footer of a table, and its landmarks."""
+def _checked(path: Path) -> tuple[dict[str, Any], pa.Schema]:
+    """Footer and schema of a table."""
     if path.name.endswith(".tracks.parquet"):
         raise InputError(f"{path} has one row per track: give the table beside it, NAME.parquet")
     if path.suffix != _SUFFIX:
@@ -113,9 +113,10 @@ def _checked(path: Path) -> tuple[dict[str, Any], int | None]:
         schema = restored(file.schema_arrow.empty_table()).schema
     lengths = [f.type.list_size // 2 for f in schema if f.name == "landmarks" and pa.types.is_fixed_size_list(f.type)]
     landmarks = lengths[0] if lengths else None
-    if landmarks not in (None, 68, 478) or not schema.equals(observation_schema(landmarks)):
+    identity = "identity" in schema.names
+    if landmarks not in (None, 68, 478) or not schema.equals(observation_schema(landmarks, identity)):
         raise InputError(f"{path} does not have the columns of `vidfer schema`: process the video again")
-    return about, landmarks
+    return about, schema
 
 
 def _footer_of_tracks(here: Outputs, before: dict[str, Any]) -> list[dict[str, Any]]:
@@ -125,9 +126,14 @@ def _footer_of_tracks(here: Outputs, before: dict[str, Any]) -> list[dict[str, A
     about = read_footer(here.tracks)
     with open_table(here.tracks) as file:
         schema = restored(file.schema_arrow.empty_table()).schema
-    if about.get("source") != before["source"] or not schema.equals(tracks_schema()):
+    if about.get("source") != before["source"] or not schema.equals(_tracks_schema(schema)):
         raise InputError(f"{here.tracks} is not the table of tracks of {here.table}: move one of them elsewhere")
     return [about]
+
+
+def _tracks_schema(like: pa.Schema) -> pa.Schema:
+    """That of tables of tracks, with the optional columns of this one."""
+    return tracks_schema("identity" in like.names, "embedding" in like.names)
 
 
 def _report_of(here: Outputs, before: dict[str, Any]) -> dict[str, Any] | None:
@@ -168,7 +174,7 @@ def _groups(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tab
 
 
 def _smooth(
-    path: Path, target: Path, about: dict[str, Any], smoothing: Smoothing, landmarks: int | None, folder: Path
+    path: Path, target: Path, about: dict[str, Any], smoothing: Smoothing, schema: pa.Schema, folder: Path
 ) -> None:
     timeline, counts = _counted(path, about)
     first = np.cumsum(counts) - counts
@@ -189,7 +195,7 @@ def _smooth(
                 affect = rows["affect"].copy()
                 keep(smoothed, [span], timeline.smooth(rows["at"], affect, rows["quality"], smoothing))
         slots = Slots(counts)
-        with TableWriter(target, observation_schema(landmarks)) as writer:  # type: ignore[arg-type]
+        with TableWriter(target, schema) as writer:
             for part in _groups(path):
                 writer.write(_replaced(part, smoothed, slots))
             writer.set_metadata(about)
@@ -230,7 +236,9 @@ def _replaced(part: pa.Table, smoothed: Scratch, slots: Slots) -> pa.Table:
 
 
 def _copy_tracks(source: Path, target: Path, about: dict[str, Any]) -> None:
-    with TableWriter(target, tracks_schema()) as writer:
+    with open_table(source) as file:
+        schema = _tracks_schema(file.schema_arrow)
+    with TableWriter(target, schema) as writer:
         for part in _groups(source):
             writer.write(part)
         writer.set_metadata(about)

@@ -31,6 +31,7 @@ from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress
 from vidfer.pipeline.resume import PARTS_VERSION, Journal, Recorder
 from vidfer.pipeline.timed import TimedDetector, TimedNetwork, TimedTracker, timed_frames
 from vidfer.smooth import Smoothing
+from vidfer.vision.identity import IdentityOptions
 from vidfer.vision.track import FaceTracker, TrackerOptions
 from vidfer.vision.tracklets import LinkOptions
 
@@ -90,6 +91,7 @@ class _Run:
         self._times = StageTimes()
         self._interval_s = frame_interval_s(video.info, options)
         self._tracker_options, self._link_options = TrackerOptions(), LinkOptions()
+        self._identity_options = IdentityOptions() if options.identity else None
         self._smoothing = Smoothing.preset(options.smooth)
 
     def do(self) -> ProcessResult:
@@ -245,6 +247,8 @@ class _Run:
         # Beside the parts first: what an earlier run has left stays until both tables are complete.
         made = self._outputs.parts / "table.parquet", self._outputs.parts / "tracks.parquet"
 
+        identity = asdict(self._identity_options) if self._identity_options else {}
+
         def describe(faces: int, tracks: int) -> dict[str, Any]:
             return footer(
                 account=account,
@@ -253,7 +257,7 @@ class _Run:
                 tracks=tracks,
                 options=self._options,
                 models=self._models.entries,
-                tracker={**asdict(self._tracker_options), **asdict(self._link_options)},
+                tracker={**asdict(self._tracker_options), **asdict(self._link_options), **identity},
                 smoothing=self._smoothing,
             )
 
@@ -265,6 +269,8 @@ class _Run:
             frame_interval_s=self._interval_s,
             smoothing=self._smoothing,
             link=self._link_options,
+            identity=self._identity_options,
+            embeddings=self._options.embeddings,
             describe=describe,
         )
         journal.check()

@@ -18,12 +18,28 @@ from vidfer.types import EMOTIONS, FACE_STATUS, I64, PREDICTED, Bool
 Columns = dict[str, pa.Array]
 
 
-def observations(part: pa.Table, seen: Seen, *, source: str, landmarks: int | None) -> pa.Table:
-    """Rows of the table of observations for one raw part, sorted by (frame, face_id)."""
-    wanted = schema.observation_schema(landmarks)  # type: ignore[arg-type]
+def observations(
+    part: pa.Table, seen: Seen, *, source: str, landmarks: int | None, person: I64 | None = None
+) -> pa.Table:
+    """Rows of the table of observations for one raw part, sorted by (frame, face_id).
+
+    Args:
+        part: The raw part.
+        seen: Its sure faces.
+        source: Name of the source.
+        landmarks: Points per face in the part.
+        person: i64[T], the identity of each face id, where the table has that column.
+    """
+    wanted = schema.observation_schema(landmarks, person is not None)  # type: ignore[arg-type]
     columns = _columns(part, seen, landmarks)
+    if person is not None:
+        columns["identity"] = _persons(columns["face_id"], person)
     columns["source"] = pa.array([source] * len(columns["frame"]))
     return pa.table([columns[name].cast(wanted.field(name).type) for name in wanted.names], schema=wanted)
+
+
+def _persons(face_id: pa.Array, person: I64) -> pa.Array:
+    return pa.array(person, pa.int32()).take(face_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +184,9 @@ def _taken(column: pa.ChunkedArray, origin: _Origin) -> pa.Array:
     return column.combine_chunks().take(pa.array(origin.row, mask=origin.kind != _FACE))
 
 
-def tracks(rows: list[dict[str, Any]], *, source: str) -> pa.Table:
-    """The table of tracks, of one `track_row` each."""
-    wanted = schema.tracks_schema()
+def tracks(rows: list[dict[str, Any]], *, source: str, identity: bool = False, embeddings: bool = False) -> pa.Table:
+    """The table of tracks, of one `track_row` each, with an identity and an embedding in it where that is wanted."""
+    wanted = schema.tracks_schema(identity, embeddings)
     columns: dict[str, pa.Array] = {}
     for field in wanted:
         values = [source] * len(rows) if field.name == "source" else [row[field.name] for row in rows]

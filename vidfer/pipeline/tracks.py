@@ -208,6 +208,12 @@ class SecondLook:
             embedding=lambda a, b: self._embedding.read([(start + a, start + b)]).astype(np.float32),
         )
 
+    def stretches(self) -> Iterator[tuple[int, Tracklet]]:
+        """Every stretch of a face, with its face id; to be done after `tracks`."""
+        pieces = self._pieces
+        for i in np.flatnonzero(pieces.face_id >= 0).tolist():
+            yield int(pieces.face_id[i]), self._tracklet(int(pieces.start[i]), int(pieces.stop[i]))
+
     def _track(self, face_id: int, look: Rows, affect: F32) -> Track:
         at = look["at"]
         ends = at[0], at[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -60,3 +61,23 @@ def _in_order(blocks: list[F32], order: I64) -> F32:
         places = rank[begin : begin + _BLOCK]
         rows[places] = blocks.pop(0)[: len(places)]
     return rows
+
+
+def looked(count: int, duration_s: float) -> float:
+    """Tenths of a second of looking that so many faces of a piece stand for: neighbouring frames say the same."""
+    return min(float(count), 1 + 10 * duration_s)
+
+
+def overlapping(first: I64, last: I64) -> Iterator[tuple[I64, I64]]:
+    """All pairs of pieces, each once, that have frames in common; they come in the order of their first frames."""
+    # Those that overlap a piece and are behind it follow it at once.
+    return ranges(np.arange(len(first)) + 1, np.searchsorted(first, last, "right"))
+
+
+def ranges(start: I64, stop: I64) -> Iterator[tuple[I64, I64]]:
+    """All (i, j) with start[i] <= j < stop[i], block by block."""
+    for begin in range(0, len(start), _BLOCK):
+        count = np.maximum(stop[begin : begin + _BLOCK] - start[begin : begin + _BLOCK], 0)
+        if count.any():
+            one = np.repeat(np.arange(begin, begin + len(count)), count)
+            yield one, start[one] + np.arange(len(one)) - np.repeat(np.cumsum(count) - count, count)

@@ -10,7 +10,7 @@ import numpy as np
 
 from vidfer.types import F32, F64, I64
 from vidfer.vision.linkage import NEVER, Pairs, join_closest_first, unit
-from vidfer.vision.pieces import PIECE, FoundPieces, Rows
+from vidfer.vision.pieces import PIECE, FoundPieces, Rows, looked, overlapping, ranges
 
 Found = tuple[I64, I64, F32]  # pairs of pieces, and how much less likeness they need
 
@@ -97,6 +97,12 @@ class Tracklet:
         found[~np.isfinite(found).all(axis=1)] = 0
         return found
 
+    def sum_known(self, start: int, stop: int) -> F64:
+        """Sum of the embeddings of some rows, f64[D]."""
+        blocks = (self.known(i, min(i + _BLOCK, stop)) for i in range(start, stop, _BLOCK))
+        total: F64 = sum((block.sum(axis=0, dtype=np.float64) for block in blocks), start=np.zeros(()))
+        return total
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
@@ -176,7 +182,7 @@ def _changes(tracklet: Tracklet, options: LinkOptions) -> I64:
 def _piece(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> Rows:
     time_s = tracklet.time_s[start:end]
     begin_s, end_s = float(time_s[0]), float(time_s[-1])
-    seen = min(float(end - start), 1 + 10 * (end_s - begin_s))
+    seen = looked(end - start, end_s - begin_s)
     confidence = float(tracklet.confidence[start:end].mean(dtype=np.float64))
     piece = np.zeros((), PIECE)
     piece["start"], piece["shot"] = start, tracklet.shot
@@ -192,13 +198,7 @@ def _sums(tracklet: Tracklet, start: int, end: int, options: LinkOptions) -> tup
     time_s = tracklet.time_s[start:end]
     head = start + int(np.searchsorted(time_s, time_s[0] + options.split_window_s, "right"))
     tail = start + int(np.searchsorted(time_s, time_s[-1] - options.split_window_s))
-    return _sum(tracklet, start, end), _sum(tracklet, start, head), _sum(tracklet, tail, end)
-
-
-def _sum(tracklet: Tracklet, start: int, end: int) -> F64:
-    blocks = (tracklet.known(i, min(i + _BLOCK, end)) for i in range(start, end, _BLOCK))
-    total: F64 = sum((block.sum(axis=0, dtype=np.float64) for block in blocks), start=np.zeros(()))
-    return total
+    return tracklet.sum_known(start, end), tracklet.sum_known(start, head), tracklet.sum_known(tail, end)
 
 
 def _join(pieces: Rows, total: F32, allowed: list[Found], options: LinkOptions) -> I64:
@@ -209,18 +209,16 @@ def _join(pieces: Rows, total: F32, allowed: list[Found], options: LinkOptions) 
         trusted=pieces["trusted"],
         doubt=options.join_doubt,
         least=options.join_cosine,
-        pairs=Pairs.of(len(pieces), [*_overlaps(pieces), *allowed]),
+        pairs=Pairs.of(len(pieces), [*_apart(pieces), *allowed]),
     )
     # A cluster goes by its earliest piece, so the order of the labels is that of the tracks.
     dense: I64 = np.unique(label, return_inverse=True)[1].astype(np.int64)
     return dense
 
 
-def _overlaps(pieces: Rows) -> Iterator[Found]:
+def _apart(pieces: Rows) -> Iterator[Found]:
     """Pairs of pieces that have frames in common."""
-    # Sorted by their first frames, those that overlap a piece and are behind it follow it at once.
-    stop = np.searchsorted(pieces["first"], pieces["last"], "right")
-    for one, two in _ranges(np.arange(len(pieces)) + 1, stop):
+    for one, two in overlapping(pieces["first"], pieces["last"]):
         yield one, two, np.full(len(one), NEVER)
 
 
@@ -252,17 +250,8 @@ def _successors(pieces: Rows, longest_s: float) -> Iterator[tuple[I64, I64]]:
         first, begin_s = pieces["first"][mine], pieces["begin_s"][mine]
         start = np.searchsorted(first, pieces["last"][mine], "right")
         stop = np.searchsorted(begin_s, pieces["end_s"][mine] + longest_s, "right")
-        for one, two in _ranges(start, stop):
+        for one, two in ranges(start, stop):
             yield mine[one], mine[two]
-
-
-def _ranges(start: I64, stop: I64) -> Iterator[tuple[I64, I64]]:
-    """All (i, j) with start[i] <= j < stop[i], block by block."""
-    for begin in range(0, len(start), _BLOCK):
-        count = np.maximum(stop[begin : begin + _BLOCK] - start[begin : begin + _BLOCK], 0)
-        if count.any():
-            one = np.repeat(np.arange(begin, begin + len(count)), count)
-            yield one, start[one] + np.arange(len(one)) - np.repeat(np.cumsum(count) - count, count)
 
 
 def _centre_and_size(box: F32) -> tuple[F64, F64]:
