@@ -26,6 +26,7 @@ from vidfer.types import EMOTIONS
 quick = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
 USUAL_S, LONGEST_S = 0.04, 0.5
+FINE = SynchronyOptions(grid_s=0.04)
 
 
 def affect(random, rows):
@@ -243,7 +244,7 @@ class TestSynchrony:
         """The second face repeats the first one `lag` points later: positive, the first leads."""
         values = wandering(seed, 600)
         first, second = a_signal(values[50:-50], 0), a_signal(values[50 - lag : 550 - lag], 1)
-        found = synchrony(first, second, "valence")
+        found = synchrony(first, second, "valence", FINE)
         assert found.lag_s == pytest.approx(lag * 0.04)
         assert found.correlation > 0.999
         assert found.first_leads == pytest.approx((np.sign(lag) + 1) / 2, abs=0.1)
@@ -253,7 +254,7 @@ class TestSynchrony:
     def test_exchanging_the_faces_exchanges_the_lags(self, seed):
         a, b = (wandering(seed + i, 500, smooth=4) for i in (0, 1))
         b[200:230] = np.nan
-        mine, theirs = (windowed_correlation(*pair, 0.0, SynchronyOptions()) for pair in ((a, b), (b, a)))
+        mine, theirs = (windowed_correlation(*pair, 0.0, FINE) for pair in ((a, b), (b, a)))
         np.testing.assert_array_equal(mine.correlation, theirs.correlation[:, ::-1])
         np.testing.assert_array_equal(mine.peak, theirs.peak)
         np.testing.assert_array_equal(mine.peak_lag_s, -theirs.peak_lag_s)
@@ -262,15 +263,15 @@ class TestSynchrony:
     @given(seeds, st.floats(0.1, 1), st.floats(-0.5, 0.5))
     def test_height_and_scale_do_not_matter(self, seed, scale, offset):
         a, b = (wandering(seed + i, 400) for i in (0, 1))
-        mine = windowed_correlation(a, b, 0.0, SynchronyOptions()).correlation
-        theirs = windowed_correlation(a, b * scale + offset, 0.0, SynchronyOptions()).correlation
+        mine = windowed_correlation(a, b, 0.0, FINE).correlation
+        theirs = windowed_correlation(a, b * scale + offset, 0.0, FINE).correlation
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
     @settings(deadline=None, max_examples=4)
     @given(seeds)
     def test_each_value_is_the_plain_correlation_of_two_windows(self, seed):
         a, b = (wandering(seed + i, 300) for i in (0, 1))
-        options = SynchronyOptions(window_s=2, step_s=0.52, max_lag_s=0.8)
+        options = SynchronyOptions(window_s=2, step_s=0.52, max_lag_s=0.8, grid_s=0.04)
         found = windowed_correlation(a, b, 10.0, options)
         for i, start_s in enumerate(found.start_s):
             at = round((start_s - 10) / 0.04)

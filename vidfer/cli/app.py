@@ -15,7 +15,7 @@ import click
 import typer
 
 from vidfer import __version__
-from vidfer.cli import doctor, probe, process, render, schema, smooth, train, watch
+from vidfer.cli import doctor, probe, process, render, schema, smooth, summary, train, watch
 from vidfer.cli.stopping import Interrupted
 from vidfer.errors import VidferError, one_line
 
@@ -34,6 +34,7 @@ app.command("watch")(watch.watch)
 app.command("render")(render.render)
 app.command("probe")(probe.probe)
 app.command("smooth")(smooth.smooth)
+app.command("summary")(summary.summary)
 app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)
 app.add_typer(train.app, name="train")

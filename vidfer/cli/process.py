@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
-from vidfer.cli import summary
+from vidfer.cli.outcome import as_dict, error_as_dict, of_many, of_one
 from vidfer.cli.progress import ProgressLine, is_live, logs_shown
 from vidfer.cli.stopping import Interrupted, stoppable
 from vidfer.errors import VidferError, one_line
@@ -173,12 +173,12 @@ def _say(
     done = [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
     if as_json:
-        results, errors = [summary.as_dict(r) for r in done], [summary.error_as_dict(*f) for f in failed]
+        results, errors = [as_dict(r) for r in done], [error_as_dict(*f) for f in failed]
         print(json.dumps({"results": results, "errors": errors}, indent=2))
     elif many and not quiet:
-        print(summary.of_many(outcomes))
+        print(of_many(outcomes))
     elif done and not quiet:
-        print(summary.of_one(done[0]))
+        print(of_one(done[0]))
     for _, error in failed:
         print("vidfer: error:", one_line(error), file=sys.stderr)
 

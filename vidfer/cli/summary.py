@@ -1,83 +1,136 @@
-"""What `vidfer process` says at its end, for people and as JSON."""
+"""``vidfer summary``: what the faces in tables showed, over time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import traceback
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from vidfer.errors import VidferError, one_line
+import click
+import typer
+
+from vidfer import __version__
+from vidfer.cli.stopping import Interrupted, Stopped, stoppable
+from vidfer.errors import UsageError, VidferError, one_line
 
 if TYPE_CHECKING:
-    from vidfer.pipeline.results import ProcessResult
+    from vidfer.pipeline.summary import SummaryOptions
+    from vidfer.stats.summary import SourceSummary
 
-_COLUMNS = ("source", "state", "frames", "faces", "tracks", "frames/s")
-_LEFT = 2  # columns that start at the left
+Tables = Annotated[list[Path], typer.Argument(metavar="FILE.parquet...")]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        click_type=click.Choice(["parquet", "csv", "json"]),
+        help="Write all of it as files; JSON without -o to stdout.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", show_default="here", help="Folder of the files; made if missing."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="SPAN|auto",
+        help="When people were neutral, 0:05-0:15, or auto; what they show beyond that goes into more columns.",
+    ),
+]
+Prominence = Annotated[
+    float, typer.Option("--prominence", metavar="P", help="Peaks stand out by at least P of their signal.")
+]
+Window = Annotated[float, typer.Option("--window", metavar="S", help="Windows in which two faces are compared.")]
+MaxLag = Annotated[float, typer.Option("--max-lag", metavar="S", help="Longest lag of one face behind the other.")]
+Debug = Annotated[bool, typer.Option("--debug", help="After an error, print its traceback.")]
 
 
-def of_one(result: ProcessResult) -> str:
-    """What was found and where it lies."""
-    report = result.report
-    counts, timings = report["counts"], report.get("timings")
-    found = f"{counts['tracks']} face tracks in {counts['analysed']} frames"
-    if result.state == "already done":
-        found += ", already done: kept as it is"
-    elif timings:
-        found += f" ({timings['wall_s']:.1f} s, {timings['frames_per_second']:.0f} frames/s)"
-        if result.state == "resumed":
-            found += f", {timings['resumed_frames']} of them before an interruption"
-    files = [
-        (result.table_path, "one row per face per frame"),
-        (result.tracks_path, "one row per face track"),
-        (result.report_path, "the report: what was done, with which networks"),
-        (result.video_path, "the video with its faces drawn in"),
-    ]
-    written = [(str(path), what) for path, what in files if path]
-    width = max(len(path) for path, _ in written)
-    lines = [f"{report['source']['name']}: {found}", *(f"  {path:<{width}}  {what}" for path, what in written)]
-    return "\n".join(lines + [f"  warning: {text}" for text in report["warnings"]])
+def summary(
+    tables: Tables,
+    to: To = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    baseline: Baseline = None,
+    prominence: Prominence = 0.2,
+    window: Window = 5.0,
+    max_lag: MaxLag = 2.0,
+    debug: Debug = False,
+) -> None:
+    """Say what faces showed: time on screen, emotions, changes, peaks, synchrony.
+
+    FILE.parquet is what `vidfer process` wrote; several give one result. On the terminal the most important, in files
+    everything: videos, faces, transitions, peaks and synchrony. docs/statistics.md defines every number. Tables of
+    tracks are left out where their tables are given too (*.parquet).
+    """
+    from vidfer.cli.process import exit_code
+    from vidfer.cli.smooth import without_tracks
+    from vidfer.pipeline.summary import SummaryOptions, parse_baseline
+    from vidfer.stats.synchrony import SynchronyOptions
+
+    if to is None and (output is not None or overwrite):
+        raise UsageError("-o and --overwrite are for files: say which with --to parquet, csv or json")
+    options = SummaryOptions(
+        baseline=None if baseline is None else parse_baseline(baseline),
+        least_prominence=prominence,
+        synchrony=SynchronyOptions(window_s=window, max_lag_s=max_lag),
+    )
+    try:
+        with stoppable():
+            done, errors = _summarize(without_tracks(tables), options, to, output, overwrite=overwrite, debug=debug)
+    except Stopped as stop:
+        raise Interrupted(
+            "interrupted: files that are there are whole; the same command writes them all", stop.exit_code
+        ) from None
+    raise typer.Exit(exit_code(done, errors))
 
 
-def of_many(outcomes: Sequence[ProcessResult | tuple[Path, VidferError]]) -> str:
-    """One line per input: fresh, resumed, kept from before or failed; then the warnings."""
-    rows: list[tuple[str, ...]] = [_COLUMNS]
-    notes = []
-    for outcome in outcomes:
-        if isinstance(outcome, tuple):
-            rows.append((str(outcome[0]), "failed", "", "", "", ""))  # why stands on stderr
+def _summarize(
+    tables: list[Path], options: SummaryOptions, to: str | None, output: Path | None, *, overwrite: bool, debug: bool
+) -> tuple[int, list[VidferError]]:
+    from vidfer.cli import summary_text
+    from vidfer.output.summaries import summary_files
+    from vidfer.pipeline.summary import summarize_table
+    from vidfer.stats.tables import TABLES
+
+    to_stdout = to == "json" and output is None
+    if to is not None and not to_stdout:
+        summary_files(dict.fromkeys(TABLES), to, output or Path(), overwrite=overwrite)  # before the work is done
+    done: list[SourceSummary] = []
+    errors: list[VidferError] = []
+    for table in tables:
+        try:
+            done.append(summarize_table(table, options))
+        except VidferError as error:
+            errors.append(error)
+            if debug:
+                traceback.print_exc()
+            print("vidfer: error:", one_line(error), file=sys.stderr)
         else:
-            rows.append(_row(outcome))
-            notes += [f"{outcome.source}: warning: {text}" for text in outcome.report["warnings"]]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    return "\n".join([_line(row, widths) for row in rows] + notes)
+            if to is None:
+                print("\n".join(summary_text.of_source(done[-1], first=len(done) == 1)))
+    for text in summary_text.warnings(done, options.baseline is not None):
+        print("vidfer: warning:", text, file=sys.stderr)
+    if done and to is not None:
+        _write(done, options, to, None if to_stdout else output or Path(), overwrite=overwrite)
+    return len(done), errors
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    texts = [
-        f"{text:<{w}}" if i < _LEFT else f"{text:>{w}}" for i, (text, w) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(texts).rstrip()
+def _write(
+    done: list[SourceSummary], options: SummaryOptions, to: str, folder: Path | None, *, overwrite: bool
+) -> None:
+    from vidfer.output.summaries import summary_files, summary_json, write_summaries
+    from vidfer.stats.tables import summary_tables
 
-
-def _row(result: ProcessResult) -> tuple[str, ...]:
-    counts, timings = result.report["counts"], result.report.get("timings")
-    speed = f"{timings['frames_per_second']:.0f}" if timings and result.state != "already done" else "-"
-    return str(result.source), result.state, *(str(counts[key]) for key in ("analysed", "faces", "tracks")), speed
-
-
-def as_dict(result: ProcessResult) -> dict[str, Any]:
-    """A result as JSON."""
-    return {
-        "source": str(result.source),
-        "state": result.state,
-        "table": str(result.table_path),
-        "tracks": str(result.tracks_path),
-        "report": result.report,
-        "report_path": str(result.report_path),
-        "video": str(result.video_path) if result.video_path else None,
-    }
-
-
-def error_as_dict(path: Path, error: VidferError) -> dict[str, Any]:
-    """A failure as JSON."""
-    return {"source": str(path), "error": one_line(error), "exit_code": error.exit_code}
+    tables = summary_tables(done, options.baseline is not None)
+    about: dict[str, Any] = {"summary_version": 1, "vidfer_version": __version__, "options": asdict(options)}
+    if folder is None:
+        print(summary_json(tables, about), end="")
+        return
+    paths = summary_files(tables, to, folder, overwrite=overwrite)
+    write_summaries(tables, paths, to, about)
+    for path in dict.fromkeys(paths.values()):
+        print(path)

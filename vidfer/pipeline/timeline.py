@@ -26,6 +26,7 @@ class Timeline:
         frame_interval_s: Usual time between two analysed frames.
 
     Attributes:
+        interval_s: As given.
         frame: i64[F], indices, sorted.
         time_s: f64[F]; a frame without a time stands one interval after the one before it.
         is_timed: bool[F], whether the time is more than such a guess.
@@ -33,7 +34,7 @@ class Timeline:
     """
 
     def __init__(self, frame_interval_s: float) -> None:
-        self._interval_s = frame_interval_s
+        self.interval_s = frame_interval_s
         self._waiting: list[tuple[I64, F64, Bool]] = []
         self._last = (-1, 0, 0)
         self.frame: I64 = np.zeros(0, np.int64)
@@ -66,12 +67,22 @@ class Timeline:
     def _guessed(self, time_s: F64) -> F64:
         place = np.arange(len(time_s))
         known = np.maximum.accumulate(np.where(self.is_timed, place, -1))
-        start = np.where(known >= 0, time_s[known], -self._interval_s)
-        return np.asarray(start + (place - known) * self._interval_s * ~self.is_timed)
+        start = np.where(known >= 0, time_s[known], -self.interval_s)
+        return np.asarray(start + (place - known) * self.interval_s * ~self.is_timed)
 
     def position(self, frame: I64) -> I64:
         """Where frames stand among the analysed ones."""
         return np.searchsorted(self.frame, frame)
+
+    @property
+    def longest_gap_s(self) -> float:
+        """Farther apart, two rows of a track do not belong together."""
+        return max(_SMOOTH_GAP_S, _SMOOTH_GAP_STEPS * self.interval_s)
+
+    def parts(self, at: I32) -> I32:
+        """Number of the part of each row of a track, i32[T]: a new one at every cut and longer gap."""
+        breaks = (np.diff(self.segment[at]) != 0) | (np.diff(self.time_s[at]) > self.longest_gap_s + 1e-9)
+        return np.cumsum(np.r_[False, breaks], dtype=np.int32)
 
     def smooth(self, at: I32, affect: F32, quality: F32, smoothing: Smoothing) -> Smoothed:
         """Smooth one track.
@@ -82,11 +93,7 @@ class Timeline:
             quality: f32[T].
             smoothing: How strongly.
         """
-        time_s, segment = self.time_s[at], self.segment[at]
-        longest = max(_SMOOTH_GAP_S, _SMOOTH_GAP_STEPS * self._interval_s)
-        breaks = (np.diff(segment) != 0) | (np.diff(time_s) > longest + 1e-9)
-        part = np.cumsum(np.r_[False, breaks], dtype=np.int32)
-        return smooth_track(time_s, part, affect[:, :-2], affect[:, -2:], quality, smoothing)
+        return smooth_track(self.time_s[at], self.parts(at), affect[:, :-2], affect[:, -2:], quality, smoothing)
 
 
 def usual_interval_s(frame_rate: Fraction | None, *, fps: float | None, stride: int | None) -> float:

@@ -36,7 +36,7 @@ class SynchronyOptions:
     window_s: float = 5.0
     step_s: float = 1.0
     max_lag_s: float = 2.0
-    grid_s: float = 0.04
+    grid_s: float = 0.1
 
     @property
     def points(self) -> tuple[int, int, int]:
