@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -32,12 +33,20 @@ def names(folder):
     return [str(path.relative_to(folder)) for path in sorted(folder.rglob("part-*"))]
 
 
-def test_pieces_are_one_hive_data_set_for_pandas_while_it_is_written(tmp_path):
+def test_pieces_are_one_hive_data_set_for_pandas_and_duckdb_while_it_is_written(tmp_path):
     fill(tmp_path, [NOON, NOON + timedelta(hours=13)], video=True)
     fill(tmp_path, [NOON], camera="yard")
     with Archive(tmp_path):
         (tmp_path / ".vidfer" / "camera=door.writing").write_bytes(b"half")
         table = pd.read_parquet(tmp_path)
+        # As the README has it.
+        pieces = f"read_parquet('{tmp_path}/camera=*/*/*.parquet', hive_partitioning=true)"
+        counted = duckdb.sql(f"SELECT camera, date, count(*) FROM {pieces} GROUP BY ALL ORDER BY ALL").fetchall()
+    assert [(camera, str(date), rows) for camera, date, rows in counted] == [
+        ("door", "2026-11-20", 6),
+        ("door", "2026-11-21", 6),
+        ("yard", "2026-11-20", 6),
+    ]
     assert len(table) == 18
     assert set(table["camera"]) == {"door", "yard"}
     assert set(table["date"].astype(str)) == {"2026-11-20", "2026-11-21"}

@@ -4,17 +4,17 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 
 import av
+import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from streams import clip
-from watching import PATIENCE_S, OneFace, Watching, events, footers, table, until
+from watching import PATIENCE_S, OneFace, Watching, events, footers, start, table, until
 
 from vidfer.output import archive as archive_module
 from vidfer.output.files import put_in_place
@@ -247,24 +247,6 @@ def test_old_pieces_go_while_it_runs(tmp_path, loops, monkeypatch):
     assert sum(f.stat().st_size for f in tmp_path.rglob("part-*")) < 300_000
 
 
-COMMAND = """
-import sys
-sys.path[:0] = {paths!r}
-from watching import OneFace
-import vidfer.pipeline.watch
-vidfer.pipeline.watch.Models = lambda *_: OneFace()
-from vidfer.cli.app import run
-sys.exit(run(sys.argv[1:]))
-"""
-
-
-def start(*args):
-    code = COMMAND.format(paths=[path for path in sys.path if path])
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "watch", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def test_sigterm_ends_it_in_good_order(tmp_path, loops):
     process = start(str(clip(loops)), "-o", str(tmp_path / "out"), "--segment", "0.5", "--log-json", "--record")
     try:
@@ -280,6 +262,18 @@ def test_sigterm_ends_it_in_good_order(tmp_path, loops):
     frames = int(out.split(" frames")[0].rsplit(" ", 1)[1])
     assert len(table(tmp_path / "out")) == frames
     assert list((tmp_path / "out" / ".vidfer").iterdir()) == [tmp_path / "out" / ".vidfer" / "lock"]
+
+
+def test_others_read_the_table_while_it_grows(tmp_path, loops):
+    query = f"SELECT count(*) FROM read_parquet('{tmp_path}/camera=*/*/*.parquet', hive_partitioning=true)"
+    with Watching(tmp_path, str(clip(loops)), segment=0.2) as watching:
+        watching.until_pieces(1)
+        seen = []
+        while len(watching.parts()) < 6:
+            seen += [duckdb.sql(query).fetchall()[0][0], len(table(tmp_path)), len(pd.read_parquet(tmp_path))]
+    assert seen == sorted(seen)
+    assert 0 < seen[0] < seen[-1]
+    assert duckdb.sql(query).fetchall()[0][0] == watching.result[0].frames
 
 
 def test_killed_it_loses_no_more_than_the_last_piece(tmp_path, loops):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -55,6 +58,25 @@ def until(is_so, what="it happened"):
         assert time.monotonic() < end, f"waited for {PATIENCE_S} s until {what}"
         time.sleep(0.01)
     return found
+
+
+_COMMAND = """
+import sys
+sys.path[:0] = {paths!r}
+from watching import OneFace
+import vidfer.pipeline.models
+vidfer.pipeline.models.Models = lambda *_: OneFace()
+from vidfer.cli.app import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def start(*args, **environment):
+    """`vidfer watch` as a process of its own, which sees one face everywhere, too."""
+    code = _COMMAND.format(paths=[path for path in sys.path if path])
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", code, "watch", *map(str, args)]
+    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
 
 
 class Watching:

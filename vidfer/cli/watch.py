@@ -195,6 +195,7 @@ def summary(camera: CameraStatus) -> str:
     if camera.latency_p50_ms is not None and camera.latency_p95_ms is not None:
         words.append(f"latency {camera.latency_p50_ms:.0f} ms, p95 {camera.latency_p95_ms:.0f} ms")
     words += [camera.writing] if camera.writing.startswith("paused") else []
+    words += [camera.last_error] if camera.last_error and camera.state not in ("live", "paused", "ended") else []
     return f"{camera.name}: {camera.state}: " + ", ".join(words)
 
 

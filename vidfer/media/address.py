@@ -20,6 +20,7 @@ _HIDDEN = "***"
 # Some cameras take the login in the path or in the query.
 _SECRET = re.compile(r"(?i)((?:user|usr|login|pass|pwd|pw|token|key|auth|secret|sig)[a-z_-]*=)[^&;/?#\s]*")
 _PLAIN_VALUE = re.compile(r"\d{0,3}")  # a channel, a quality: anything longer may be a secret, whatever it is called
+_NO_PORT = re.compile(r"(\[[^]]*\]:|[^[:/?#]*:)(?!\d{0,5}(?:[/?#]|$))[^/?#]+")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -114,6 +115,9 @@ def redacted(url: str) -> str:
     start = found[0] if found else ""  # none in what was mistyped; what stands before an "@" is a login there, too
     # FFmpeg takes the login up to the last "@" before the path, but a login may itself hold "/", "?" or "#" by mistake.
     login, at, place = url.removeprefix(start).rpartition("@")
+    if start:  # where a port should be there may be what belongs before the "@"
+        wrong = _NO_PORT.match(place)
+        place = f"{wrong[1]}{_HIDDEN}{place[wrong.end() :]}" if wrong else place
     rest, mark, query = place.partition("?")
     query = "&".join(
         f"{key}={value if _PLAIN_VALUE.fullmatch(value) and not _SECRET.match(f'{key}=') else _HIDDEN}"
