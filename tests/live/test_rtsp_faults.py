@@ -14,6 +14,11 @@ WRONG = "someone:else"
 PASSWORD = "pass-word-4711"
 
 
+def until_lost(watching, reason):
+    """Wait until a camera is away for this reason, now: the last error of one that is live is an old one."""
+    watching.until(lambda c: c.state in ("waiting", "connecting") and reason in (c.last_error or ""), what=reason)
+
+
 def killed(camera, watching, loops):
     camera.kill()
     watching.until(lambda c: c.state == "waiting")
@@ -22,7 +27,7 @@ def killed(camera, watching, loops):
 
 def refused(camera, watching, loops):
     camera.kill()
-    watching.until(lambda c: c.last_error == "Connection refused")
+    until_lost(watching, "Connection refused")
     camera.start()
 
 
@@ -36,7 +41,7 @@ def killed_and_frozen_while_it_starts(camera, watching, loops):
     camera.kill()
     camera.start()
     camera.freeze()
-    watching.until(lambda c: c.last_error is not None and "no answer" in c.last_error)
+    until_lost(watching, "no answer")
     camera.kill()
     camera.start()
 
@@ -45,7 +50,7 @@ def not_found(camera, watching, loops):
     camera.kill()
     mounts, camera.mounts = camera.mounts, {"/other": camera.mounts["/live"]}
     camera.start()
-    watching.until(lambda c: c.last_error is not None and "404" in c.last_error)
+    until_lost(watching, "404")
     camera.kill()
     camera.mounts = mounts
     camera.start()
@@ -55,7 +60,7 @@ def wrong_password(camera, watching, loops):
     camera.kill()
     login, camera.login = camera.login, WRONG
     camera.start()
-    watching.until(lambda c: c.last_error == "wrong user or password")
+    until_lost(watching, "wrong user or password")
     camera.kill()
     camera.login = login
     camera.start()
