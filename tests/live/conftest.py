@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from vidfer.media.live import LiveOptions
+from vidfer.media.connect import LiveOptions
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ import av
 from vidfer.errors import InputError
 from vidfer.media.address import Address
 from vidfer.media.clock import LiveClock
+from vidfer.media.connect import LiveOptions, LostError, connect, reason_of
 from vidfer.media.ledger import FrameCounts, Ledger
 from vidfer.media.picture import Layout, VideoPicture, sane_aspect_ratio
 from vidfer.media.reading import Ticket, pick_stream, ready
@@ -28,37 +29,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# So much of a stream FFmpeg looks at before it gives out packets; its default of 5 s is a late start, and RTSP says in
-# words what comes.
-_PROBE_US = {"rtsp": 100_000, "http": 500_000}
-_UDP_REORDER_US = 200_000
 # Their stamps count pictures at a rate that FFmpeg makes up.
 _NO_STAMPS = frozenset({"mpjpeg", "mjpeg"})
 _PACED = ("hls", "dash")  # they come in bursts of seconds
 _END_TOLERANCE_S = 1.0
 
 Happening = Literal["connecting", "live", "lost", "ended"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveOptions:
-    """How a camera is read.
-
-    Attributes:
-        transport: "tcp" or "udp", for RTSP.
-        open_s: How long a connection may take to be made.
-        stall_s: How old the newest frame may become until the connection is given up, whatever else comes over it.
-        max_outage_s: How long the camera may stay away; None for ever.
-        max_fps: Frames a second to give out at most.
-        retry_s: Shortest and longest pause before the next attempt; each is up to twice as long as the one before.
-    """
-
-    transport: str = "tcp"
-    open_s: float = 10.0
-    stall_s: float = 10.0
-    max_outage_s: float | None = None
-    max_fps: float | None = None
-    retry_s: tuple[float, float] = (0.5, 30.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +54,6 @@ class LiveInfo:
     codec: str
     width: int
     height: int
-
-
-class _LostError(Exception):
-    """The connection is of no use any more; the message says why, without the address."""
 
 
 class LiveSource:
@@ -141,7 +113,7 @@ class LiveSource:
                 if not self._wait(0):
                     self._tell("ended", None)
                 return
-            except _LostError as lost:
+            except LostError as lost:
                 reason = str(lost)
             if self.counts.decoded > before:
                 away_since, attempt = self._last_frame, 0
@@ -159,11 +131,11 @@ class LiveSource:
         """The frames of one connection; returns at the end of what has an end, or when nobody wants more.
 
         Raises:
-            _LostError: It was lost, or could not be made.
+            LostError: It was lost, or could not be made.
             InputError: It cannot be made, and never could.
         """
-        with closing(self._open()) as container:
-            try:
+        try:
+            with closing(connect(self._address, self._options)) as container:
                 video = ready(pick_stream(container, self._address.shown, 0), self._address.shown, 0, live=True)
                 finite = container.duration is not None and self._address.kind != "rtsp"
                 paced = finite or container.format.name in _PACED
@@ -177,40 +149,11 @@ class LiveSource:
                     yield frame
                 if finite and self._clock.stamped_s >= (container.duration or 0) / av.time_base - _END_TOLERANCE_S:
                     return
-                raise _LostError("the stream ended")
-            except InputError as error:
-                raise self._hopeless(str(error)) from error
-
-    def _open(self) -> InputContainer:
-        address, options = self._address, self._options
-        try:
-            # A reader that gets nothing at all is stopped by FFmpeg, after twice the second number.
-            limits = (options.open_s, options.stall_s / 2)
-            # What the camera calls itself is of no interest, and need not be text.
-            return av.open(
-                address.url, format=address.format, options=self._settings(), timeout=limits, metadata_errors="ignore"
-            )
-        except (av.FFmpegError, OSError) as error:
-            reason = _reason(error, f"no answer within {options.open_s:g} s")
-            # A server that is starting up may refuse and stammer; what is no video will not become one.
-            unreadable = isinstance(error, (av.InvalidDataError, av.PatchWelcomeError)) and address.kind != "rtsp"
-            if address.kind in ("device", "file") or unreadable or isinstance(error, av.ProtocolNotFoundError):
-                raise self._hopeless(f"{address.shown} cannot be opened as video: {reason}") from error
-            raise _LostError(reason) from error
-
-    def _settings(self) -> dict[str, str]:
-        if self._address.kind in ("device", "file"):
-            return {}
-        # Not "nobuffer": it throws away what was looked at, and the key frame with it.
-        settings = {"analyzeduration": str(_PROBE_US[self._address.kind])}
-        if self._address.kind == "rtsp":
-            settings |= {"rtsp_transport": self._options.transport, "allowed_media_types": "video"}
-            settings["max_delay"] = str(_UDP_REORDER_US)
-        return settings
-
-    def _hopeless(self, message: str) -> Exception:
-        """An error that will not pass by itself; but who has once given pictures may do so again."""
-        return _LostError(message) if self._seen else InputError(message)
+                raise LostError("the stream ended")
+        except InputError as error:
+            if self._seen:  # who has once given pictures may do so again
+                raise LostError(str(error)) from error
+            raise
 
     def _frames(
         self, container: InputContainer, video: VideoStream, *, unstamped: bool, paced: bool
@@ -258,7 +201,7 @@ class LiveSource:
         """Frames, each with the number of the packet it came in.
 
         Raises:
-            _LostError: The stream broke off, or brings no frames any more.
+            LostError: The stream broke off, or brings no frames any more.
         """
         number, waited_s, packets = -1, 0.0, container.demux()
         try:
@@ -270,7 +213,7 @@ class LiveSource:
                 if packet is None:
                     return
                 if waited_s > self._options.stall_s:
-                    raise _LostError(f"connected, but no picture for {self._options.stall_s:g} s")
+                    raise LostError(f"connected, but no picture for {self._options.stall_s:g} s")
                 if packet.stream is not video:
                     continue
                 self._arrived = datetime.now(UTC)
@@ -287,7 +230,7 @@ class LiveSource:
                     waited_s = 0.0
                     yield (frame.opaque.number if isinstance(frame.opaque, Ticket) else number), frame
         except (av.FFmpegError, OSError) as error:
-            raise _LostError(_reason(error, f"nothing came for {self._options.stall_s:g} s")) from error
+            raise LostError(reason_of(error, f"nothing came for {self._options.stall_s:g} s")) from error
 
     def _take(self, frame: Frame) -> bool:
         """Whether `max_fps` lets a frame through: the first one at or after each of its moments."""
@@ -303,14 +246,3 @@ class LiveSource:
     def _ahead_s(self, frame: Frame) -> float:
         """How long until the moment at which a frame is to be shown."""
         return max(0.0, self._clock.due(frame.time_s or 0.0) - time.monotonic())
-
-
-def _reason(error: Any, timeout: str) -> str:
-    """What went wrong; never the text of the error itself, which holds the address with the password."""
-    if isinstance(error, av.ExitError):
-        return timeout
-    if isinstance(error, (av.HTTPUnauthorizedError, av.HTTPForbiddenError)):
-        return "wrong user or password"
-    if isinstance(error, av.HTTPNotFoundError):
-        return "nothing is there under this path (404)"
-    return str(error.strerror or type(error).__name__)

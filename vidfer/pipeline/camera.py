@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from vidfer.errors import VidferError, one_line
+from vidfer.media.connect import LiveOptions
 from vidfer.media.ledger import FrameCounts
-from vidfer.media.live import Happening, LiveOptions, LiveSource, LiveStart
+from vidfer.media.live import Happening, LiveSource, LiveStart
 from vidfer.output.mosaic import without_faces
 from vidfer.pipeline.board import Board, CameraState, CameraStatus, LiveFrame
 from vidfer.pipeline.follow import REMEMBER_S, CameraFollower, Followed
