@@ -66,6 +66,23 @@ def ffprobe() -> FFprobe:
     return FFprobe(tool)
 
 
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, or a loud skip."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="PAGES ARE NOT TESTED IN A BROWSER: no playwright")
+    found = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"PAGES ARE NOT TESTED IN A BROWSER: none of {', '.join(_BROWSERS)} is installed")
+    with playwright.sync_playwright() as driver:
+        # Inside containers Chromium may not make a sandbox of its own; the only pages it opens are ours.
+        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(request):
     """No thread is left running, and no half-written file in the test's own folder."""

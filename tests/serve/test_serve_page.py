@@ -1,7 +1,6 @@
 """The live page in a browser."""
 
 import json
-import shutil
 import time
 
 import cv2
@@ -11,28 +10,14 @@ import pytest
 pytest.importorskip("starlette", reason="THE LIVE PAGE IS NOT TESTED: pip install 'vidfer[serve]'")
 pytest.importorskip("playwright", reason="THE LIVE PAGE IS NOT TESTED IN A BROWSER: no playwright")
 
+from contrast import CONTRASTS
 from fake_cameras import FakeCamera, playing
-from playwright.sync_api import sync_playwright
 
 from vidfer.pipeline.board import Board
 from vidfer.serve import pictures as pictures_module
 from vidfer.serve.server import serve
 
 TOKEN = "correct-horse-battery"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's Chromium, or a loud skip."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"THE LIVE PAGE IS NOT TESTED IN A BROWSER: none of {', '.join(BROWSERS)} is installed")
-    with sync_playwright() as driver:
-        # Inside containers Chromium may not make a sandbox of its own; the only page it opens is ours.
-        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -257,7 +242,7 @@ def test_text_can_be_read_and_everything_has_a_name(serving, cameras, open_page,
     with serving() as (server, _), playing(cameras[0]):
         page = open_page(server.url, color_scheme=scheme)
         until(page, FRAMES)
-        pairs = page.evaluate(CONTRASTS)
+        pairs = page.evaluate(CONTRASTS, [".level i", ".camera"])
         assert len(pairs) > 20
         assert [pair for pair in pairs if pair["ratio"] < pair["least"]] == []
         assert page.evaluate(UNNAMED) == []
@@ -271,39 +256,3 @@ INK = """() => {
 UNNAMED = """() => [...document.querySelectorAll('button, canvas, input:not([hidden]), article')]
   .filter((one) => !(one.innerText?.trim() || one.getAttribute('aria-label') || one.labels?.length))
   .map((one) => one.outerHTML)"""
-CONTRASTS = """() => {
-  const pen = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
-  const known = new Map();
-  const rgb = (colour) => known.get(colour) ?? known.set(colour, read(colour)).get(colour);
-  const read = (colour) => {
-    pen.clearRect(0, 0, 1, 1);
-    pen.fillStyle = colour;
-    pen.fillRect(0, 0, 1, 1);
-    return [...pen.getImageData(0, 0, 1, 1).data];
-  };
-  const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
-  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
-  const behind = (element) => {
-    for (let one = element; one; one = one.parentElement) {
-      const colour = rgb(getComputedStyle(one).backgroundColor);
-      if (colour[3] > 200) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const ratio = (one, other) => {
-    const [dark, bright] = [light(one), light(other)].sort((a, b) => a - b);
-    return (bright + 0.05) / (dark + 0.05);
-  };
-  const found = [];
-  for (const one of document.querySelectorAll('body *')) {
-    if (!one.checkVisibility() || one.closest('.for-readers')) continue;
-    const style = getComputedStyle(one);
-    if ([...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()))
-      found.push({what: one.outerHTML.slice(0, 80), least: 4.5, ratio: ratio(rgb(style.color), behind(one))});
-    if (one.matches('.level i')) {
-      const ground = behind(one.closest('.camera'));
-      found.push({what: one.closest('li').innerText, least: 3, ratio: ratio(rgb(style.backgroundColor), ground)});
-    }
-  }
-  return found;
-}"""

@@ -70,7 +70,7 @@ def render(
     """
     source = read_footer(table).get("source", {})
     with VideoFile(video, stream=source.get("stream", 0)) as file, closing(analysed_frames(table, landmarks)) as rows:
-        _check_source(video, table, file.info, source, by_contents=not source_is_checked)
+        check_source(video, table, file.info, source, by_contents=not source_is_checked)
         beside = _panel(file, most_faces(table)) if panel else None
         around = Surroundings(
             rows if beside is None else _told(beside, rows),
@@ -178,7 +178,9 @@ def _beside(picture: YuvPicture, frame: Frame, panel: Panel) -> YuvPicture:
     return wide
 
 
-def _check_source(video: Path, table: Path, info: SourceInfo, source: dict[str, Any], *, by_contents: bool) -> None:
+def check_source(
+    video: Path, table: Path, info: SourceInfo, source: dict[str, Any], *, by_contents: bool = True
+) -> None:
     """Refuse a video that is not the one the table was made from, as far as that shows before its frames are read.
 
     Another recording may have the same name and size and its frames the same stamps: only the whole contents tell, and

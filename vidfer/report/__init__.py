@@ -1,0 +1,1 @@
+"""`vidfer report`: results as one page that opens anywhere, without a network."""

@@ -1,0 +1,150 @@
+"""The page: the template, filled.
+
+All that stands in it is escaped, and it may load nothing and run no script but its own, which a policy in it says, too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import vidfer
+from vidfer.output.labels import COLOURS
+from vidfer.report import facts, sentences
+from vidfer.report.charts import HIGH, LANE_WIDE, WIDE, Axis, cut_lines
+from vidfer.report.faces import cards, chart, face_rows, lanes, more_faces
+from vidfer.report.gather import Gathered
+from vidfer.report.quality import FLAGS, WARN_SHARE
+from vidfer.report.results import Results
+from vidfer.report.thumbnails import Pictures
+from vidfer.report.words import percent, thousands
+from vidfer.types import EMOTIONS
+
+_FOLDER = Path(__file__).parent / "page"
+_MOST_STEPS = 10_000  # of the slider
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=False,
+        keep_trailing_newline=True,
+    )
+    environment.filters["thousands"] = thousands
+    return environment.get_template("report.html.j2")
+
+
+@cache
+def _styles() -> str:
+    # Neutral has a shade of its own in each scheme: it is what is left over, and as bright as the others it would be
+    # all one sees.
+    colours = "".join(f"--e-{name}:#{bytes(rgb).hex()};" for name, rgb in COLOURS.items() if name != "neutral")
+    fills = "".join(f".e-{name}{{fill:var(--e-{name})}}" for name in EMOTIONS)
+    return f":root{{{colours}}}\n{(_FOLDER / 'report.css').read_text(encoding='utf-8')}{fills}\n"
+
+
+@cache
+def _script() -> str:
+    return (_FOLDER / "report.js").read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def page(results: Results, gathered: Gathered, portraits: Pictures, film: Pictures, notes: list[str]) -> str:
+    """The page as HTML.
+
+    Args:
+        results: The files of the result.
+        gathered: What was read of the table.
+        portraits: Pictures of faces by (face, frame); empty without a video.
+        film: More of them.
+        notes: What else is to be warned of, one line each.
+    """
+    about = results.about
+    return _template().render(
+        policy=(
+            f"default-src 'none'; img-src data:; style-src {_hash(_styles())}; script-src {_hash(_script())}; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        css=Markup(_styles()),
+        script=Markup(_script()),
+        data=Markup(_data(gathered)),
+        version=vidfer.__version__,
+        today=datetime.now(UTC).strftime("%Y-%m-%d"),
+        name=about["source"]["name"],
+        lede=sentences.lede(about, gathered),
+        key=sentences.key_figures(gathered),
+        warnings=[*sentences.warnings(about, gathered), *notes],
+        cards=cards(gathered, portraits),
+        more=more_faces(gathered),
+        faces_note=sentences.about_faces(bool(portraits)),
+        rows=face_rows(gathered),
+        flags=FLAGS,
+        warn_share=percent(WARN_SHARE),
+        video=facts.video_facts(about),
+        account=facts.frame_accounting(about["counts"]),
+        account_note=sentences.about_frames(about, gathered),
+        install=facts.install(about),
+        command=facts.command(about),
+        settings=facts.settings(about),
+        networks=facts.networks(about),
+        **_over_time(about, gathered, portraits, film),
+    )
+
+
+def _over_time(about: dict[str, Any], gathered: Gathered, portraits: Pictures, film: Pictures) -> dict[str, Any]:
+    """What has an axis of time."""
+    if gathered.span is None:
+        return {"span": None, "charts": []}
+    axis = Axis(start_s=gathered.span[0], end_s=gathered.span[1])
+    charts = [chart(face, gathered, film, portraits) for face in gathered.charted]
+    return {
+        "span": gathered.span,
+        "steps": max(1, min(_MOST_STEPS, round((axis.end_s - axis.start_s) / gathered.step_s))),
+        "ticks": axis.ticks,
+        "lanes": lanes(gathered, axis),
+        "lane_wide": LANE_WIDE,
+        "lanes_caption": sentences.about_lanes(gathered),
+        "cuts": cut_lines(gathered, axis),
+        "charts": [one for one in charts if one is not None],
+        "charts_note": sentences.about_charts(about, gathered),
+        "wide": WIDE,
+        "high": HIGH,
+        "emotions": EMOTIONS,
+    }
+
+
+def _data(gathered: Gathered) -> str:
+    """What the script needs, as JSON that no text in it can end."""
+    found: list[dict[str, Any]] = []
+    for face in gathered.charted:
+        if (series := face.series) is None:
+            continue
+        ms = (series.time_s * 1000).round().astype(int)
+        found.append(
+            {
+                "id": face.id,
+                "start": float(ms[0]) / 1000,
+                "t": [0, *(ms[1:] - ms[:-1]).tolist()],
+                "near": round(1.5 * series.step_s, 3),
+                "e": (series.mean[:, :8].T * 1000).round().astype(int).tolist(),
+                "v": (series.mean[:, 8] * 1000).round().astype(int).tolist(),
+                "a": (series.mean[:, 9] * 1000).round().astype(int).tolist(),
+            }
+        )
+    data = {"span": gathered.span, "emotions": EMOTIONS, "faces": found}
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
