@@ -76,7 +76,9 @@ def summarize_affect(affect: Affect, duration_s: F64) -> AffectSummary | None:
     seconds = float(duration_s.sum())
     if seconds <= 0:
         return None
-    probability = duration_s @ affect.probability.astype(np.float64) / seconds
+    probability = (
+        np.array([duration_s @ column for column in affect.probability.T]) / seconds
+    )  # one at a time in float64
     return AffectSummary(
         seconds=seconds,
         share=shares(affect.label, duration_s),

@@ -55,6 +55,8 @@ def _most_neutral(affect: Affect, duration_s: F64) -> Bool:
 
 
 def _joined(parts: Sequence[Affect]) -> Affect:
+    if len(parts) == 1:  # hours of one face need no copy
+        return parts[0]
     return Affect(
         probability=np.concatenate([part.probability for part in parts]),
         label=np.concatenate([part.label for part in parts]),
