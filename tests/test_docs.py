@@ -112,7 +112,10 @@ def test_every_key_of_the_report_is_described():
     assert list(undescribed(document("run"))) == []
 
 
-@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "schemas/README.md"])
+@pytest.mark.parametrize(
+    "path",
+    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "schemas/README.md", "docs/statistics.md", "docs/recipes.md"],
+)
 def test_links_to_files_lead_somewhere(path):
     text = (ROOT / path).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
