@@ -15,7 +15,7 @@ import click
 import typer
 
 from vidfer import __version__
-from vidfer.cli import doctor, probe, process, render, report, schema, smooth, summary, train, watch
+from vidfer.cli import doctor, export, probe, process, render, report, schema, smooth, summary, train, watch
 from vidfer.cli.stopping import Interrupted
 from vidfer.errors import VidferError, one_line
 
@@ -33,6 +33,7 @@ app.command("process")(process.process)
 app.command("watch")(watch.watch)
 app.command("render")(render.render)
 app.command("report")(report.report)
+app.command("export")(export.export)
 app.command("probe")(probe.probe)
 app.command("smooth")(smooth.smooth)
 app.command("summary")(summary.summary)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from vidfer.errors import OutputError
 
@@ -40,8 +41,9 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all.
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under its name when the block is left without an error.
 
     Raises:
         OutputError: It cannot be written.
@@ -49,8 +51,19 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
         with writing(path):
-            part.write_text(text, encoding="utf-8")
+            with part.open("wb") as file:
+                yield file
             put_in_place(part, path)
     finally:
         with suppress(OSError):  # the error that brought us here says more
             part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with written_whole(path) as file:
+        file.write(text.encode())

@@ -209,8 +209,16 @@ def read_footer(path: Path) -> dict[str, Any]:
         InputError: Not a Parquet file, or none of ours.
     """
     with open_table(path) as file:
-        text = (file.metadata.metadata or {}).get(FOOTER_KEY.encode())
-    if text is None:
+        found = footer_of(file)
+    if found is None:
         raise InputError(f"{path} has no key `{FOOTER_KEY}` in its footer: pandas drops it when it rewrites a table")
+    return found
+
+
+def footer_of(file: pq.ParquetFile) -> dict[str, Any] | None:
+    """The JSON under the key ``vidfer`` of an open file; None where it has none."""
+    text = (file.metadata.metadata or {}).get(FOOTER_KEY.encode())
+    if text is None:
+        return None
     found: dict[str, Any] = json.loads(text)
     return found
