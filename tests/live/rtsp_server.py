@@ -14,7 +14,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
-ELEMENTS = ("h264parse", "h265parse", "multifilesrc", "qtdemux", "rtph264pay", "rtph265pay")
+ELEMENTS = ("audiotestsrc", "h264parse", "h265parse", "multifilesrc", "qtdemux", "rtph264pay", "rtph265pay")
 
 JUMP_NS, TURN_NS = 1_500_000_000, 2_000_000_000
 

@@ -156,15 +156,18 @@ def test_a_camera_that_is_not_there_yet_is_waited_for(tmp_path, loops):
 
 
 def test_one_camera_that_is_dead_takes_nothing_from_the_other(tmp_path, loops):
-    with RtspServer({"/live": show(clip(loops))}) as camera:
+    sound = "( audiotestsrc is-live=true ! audioconvert ! rtpL16pay name=pay0 pt=96 )"
+    with RtspServer({"/live": show(clip(loops)), "/sound": sound}) as camera:
         urls = [camera.url("/live"), camera.url("/nothing"), "rtsp://127.0.0.1:1/refused", "gopher://old"]
+        urls += [camera.url("/sound")]
         with Watching(tmp_path, *urls) as watching:
             watching.until(lambda c: c.state == "failed", 3)
             watching.until(lambda c: c.last_error is not None and "404" in c.last_error, 1)
             watching.until(lambda c: c.last_error == "Connection refused", 2)
+            watching.until(lambda c: "is there a video" in (c.last_error or ""), 4)
             watching.until_frames(30)
     assert len(table(tmp_path)) == watching.result[0].frames
-    assert [camera.frames for camera in watching.result[1:]] == [0, 0, 0]
+    assert [camera.frames for camera in watching.result[1:]] == [0, 0, 0, 0]
 
 
 @ONCE_AND_TWENTY

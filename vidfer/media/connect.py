@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,4 +86,6 @@ def reason_of(error: Any, timeout: str) -> str:
         return "wrong user or password"
     if isinstance(error, av.HTTPNotFoundError):
         return "nothing is there under this path (404)"
+    if isinstance(error, av.HTTPOtherClientError) or error.errno == errno.EPERM:  # so RTSP where there is sound alone
+        return "the camera refuses: is there a video under this path?"
     return str(error.strerror or type(error).__name__)
