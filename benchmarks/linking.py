@@ -3,7 +3,7 @@
     python benchmarks/linking.py [--videos DIR] [--model FILE] [--data DIR] [--kept DIR] [--base S F R J]
 
 Every clip is analysed once; then each threshold of `LinkOptions` is moved with the others at `--base` (or as near to it
-as their order allows), and files are linked again:
+as their order allows), and files are linked again; `identity_cosine` is tried on the tracks of `--base`. The files:
 
 * `halves`: clips of one person cut in two, all first halves, then all second ones, each a shot.
 * `seconds`: the same clips in shots of a second.
@@ -40,6 +40,7 @@ from scipy.optimize import linear_sum_assignment
 from vidfer.pipeline.analyze import Follower
 from vidfer.pipeline.tracks import is_face
 from vidfer.types import F64, I64, Detections
+from vidfer.vision.identity import Appearances, IdentityOptions, identities
 from vidfer.vision.linkage import unit
 from vidfer.vision.track import FaceTracker, TrackerOptions
 from vidfer.vision.tracklets import LinkOptions, Tracklet, link_tracklets
@@ -51,6 +52,7 @@ GRIDS = {
     "return_cosine": np.arange(0.25, 0.75, 0.05),
     "join_cosine": np.arange(0.5, 0.8, 0.02),
 }
+IDENTITY_GRID = np.arange(0.40, 0.66, 0.02)
 _FAR_COSINES, _WEIGHTS = (0.4, 0.5, 0.6, 0.7, 0.8), (0.0, 0.25, 0.5, 0.75)
 _STRIDE = 5  # of the sampled frames on which `far_cosine` is tried
 _INTERVAL_S = 0.04
@@ -87,6 +89,18 @@ class File:
             if not is_face(self.clip.score[own], self.clip.presence[own], self.clip.detected[own]):
                 track[own] = -1
         return track
+
+    def identify(self, track: I64, options: IdentityOptions) -> I64:
+        """The person of each face, -1 for what is none, from the track of each."""
+        name = np.unique(track[track >= 0])
+        parts = [own for rows in self.rows for own in np.split(rows, np.flatnonzero(np.diff(track[rows])) + 1)]
+        stretches = [
+            (int(np.searchsorted(name, track[own[0]])), _tracklet(self.clip, own))
+            for own in parts
+            if track[own[0]] >= 0
+        ]
+        person = identities(Appearances.of(stretches, len(name)), options)
+        return np.append(person, -1)[np.where(track >= 0, np.searchsorted(name, track), -1)]
 
     def judge(self, track: I64) -> dict[str, Any]:
         """Who shares a track with whom, who has several."""
@@ -144,6 +158,11 @@ def curves(files: dict[str, File], truths: dict[str, mot_score.Boxes], base: Lin
     found: dict[str, Any] = {"base": outcome(base)}
     for name, grid in GRIDS.items():
         found[name] = {f"{value:.2f}": outcome(moved(base, name, float(value))) for value in grid}
+    tracks = {name: file.link(base) for name, file in files.items()}
+    for value in IDENTITY_GRID:
+        options = IdentityOptions(identity_cosine=float(value))
+        persons = {name: files[name].judge(files[name].identify(track, options)) for name, track in tracks.items()}
+        found.setdefault("identity_cosine", {})[f"{value:.2f}"] = persons
     return found
 
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import linking
 from linking_clips import Clip, halves, holes, joined, relay, seconds
 
+from vidfer.vision.identity import IdentityOptions
 from vidfer.vision.tracklets import LinkOptions
 
 
@@ -52,6 +53,14 @@ def test_doubles_are_merged_and_who_must_be_too_much_alike_is_split():
     doubles = [*CLIPS, clip_of("d", 0)]
     assert judged(halves(doubles)) == {"merged": 1, "split": 0, "idf1": pytest.approx(130 / 180, abs=1e-4)}
     assert judged(halves(CLIPS), linking.moved(LinkOptions(), "join_cosine", 1.0))["split"] == 3
+
+
+def test_who_is_split_into_tracks_is_one_person_again():
+    file = linking.File(joined(seconds(CLIPS)))
+    tracks = file.link(linking.moved(LinkOptions(), "join_cosine", 1.0))
+    assert file.judge(tracks)["split"] > 0
+    assert file.judge(file.identify(tracks, IdentityOptions())) == {"merged": 0, "split": 0, "idf1": 1.0}
+    assert file.identify(np.full_like(tracks, -1), IdentityOptions()).tolist() == [-1] * len(tracks)
 
 
 def test_without_a_pause_only_splitting_tells_persons_apart():
