@@ -59,10 +59,10 @@ def __dir__() -> list[str]:
 def process(
     path: str | os.PathLike[str], *, progress: Callable[[Progress], None] | None = None, **options: Any
 ) -> ProcessResult:
-    """Analyse one video: tables of faces and of tracks, a report, and an annotated video.
+    """Analyse one video, a photo or a folder of photos: tables of faces and of tracks, a report, annotated pictures.
 
     Args:
-        path: The video.
+        path: The video, the photo or the folder.
         progress: Called now and then with how far the run is.
         **options: The attributes of `ProcessOptions` by name, as on the command line: output_dir, overwrite, render,
             landmarks, start, end, fps, stride, stream, detect_every, smooth, identity, embeddings,
@@ -78,7 +78,9 @@ def process(
     """
     from dataclasses import fields
 
+    from vidfer.media.photos import find_photos
     from vidfer.pipeline.options import ProcessOptions
+    from vidfer.pipeline.photos import process_photos
     from vidfer.pipeline.run import process_file
 
     known = [field.name for field in fields(ProcessOptions)]
@@ -86,4 +88,6 @@ def process(
         raise UsageError(f"unknown option {', '.join(unknown)}: known are {', '.join(known)}")
     if not isinstance(path, (str, os.PathLike)):
         raise UsageError(f"path is {path!r}: give the name of a video file")
+    for photos in find_photos([Path(path)])[0]:
+        return process_photos(photos, ProcessOptions(**options), progress=progress)
     return process_file(Path(path), ProcessOptions(**options), progress=progress)

@@ -19,7 +19,9 @@ def of_one(result: ProcessResult) -> str:
     """What was found and where it lies."""
     report = result.report
     counts, timings = report["counts"], report.get("timings")
-    found = f"{counts['tracks']} face tracks in {counts['analysed']} frames"
+    of_photos = report["source"].get("container") == "photos"
+    what = ("faces", "photos") if of_photos else ("face tracks", "frames")
+    found = f"{counts['tracks']} {what[0]} in {counts['analysed']} {what[1]}"
     if result.state == "already done":
         found += ", already done: kept as it is"
     elif timings:
@@ -27,10 +29,10 @@ def of_one(result: ProcessResult) -> str:
         if result.state == "resumed":
             found += f", {timings['resumed_frames']} of them before an interruption"
     files = [
-        (result.table_path, "one row per face per frame"),
+        (result.table_path, "one row per face" if of_photos else "one row per face per frame"),
         (result.tracks_path, "one row per face track"),
         (result.report_path, "the report: what was done, with which networks"),
-        (result.video_path, "the video with its faces drawn in"),
+        (result.video_path, "copies with their faces drawn in" if of_photos else "the video with its faces drawn in"),
     ]
     written = [(str(path), what) for path, what in files if path]
     width = max(len(path) for path, _ in written)

@@ -109,10 +109,11 @@ def process(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Analyse videos: faces, emotions, landmarks.
+    """Analyse videos and photos: faces, emotions, landmarks.
 
-    INPUT is a video file or a folder, which is searched for videos. NAME.mp4 gives NAME.parquet with one row per face
-    per frame, NAME.tracks.parquet with one row per face track, NAME.run.json with the report, and NAME.annotated.mp4.
+    INPUT is a video file, a photo, or a folder, which is searched for videos, or, where it holds none, for photos.
+    NAME.mp4 gives NAME.parquet with one row per face per frame, NAME.tracks.parquet with one row per face track,
+    NAME.run.json with the report, and NAME.annotated.mp4; photos give one table, and NAME.annotated/ with copies.
     """
     from vidfer.pipeline.options import ProcessOptions
 

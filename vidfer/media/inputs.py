@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vidfer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 _log = logging.getLogger(__name__)
 
@@ -91,15 +91,26 @@ def is_utf8(path: Path) -> bool:
     return True
 
 
-def _videos_in(folder: Path) -> list[Path]:
+def holds_videos(folder: Path) -> bool:
+    """Whether there are videos in a folder."""
+    return any(_videos_of(folder))
+
+
+def _videos_of(folder: Path) -> Iterator[Path]:
     def is_video(path: Path) -> bool:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         # The others may be somebody's own names: a panel is also a talk.
         ours = path.name.endswith(DRAWN_SUFFIXES[False, False]) or _is_made_here(path)
         return path.suffix.lower() in VIDEO_SUFFIXES and not ours and not hidden and path.is_file()
 
-    videos = sorted(path for path in folder.rglob("*") if is_video(path))
+    return (path for path in folder.rglob("*") if is_video(path))
+
+
+def _videos_in(folder: Path) -> list[Path]:
+    videos = sorted(_videos_of(folder))
     if not videos:
         known = " ".join(VIDEO_SUFFIXES)
-        raise InputError(f"{folder} is a folder without videos: known are {known}; name other files one by one")
+        raise InputError(
+            f"{folder} is a folder without videos and photos: known are {known}; name other files one by one"
+        )
     return videos

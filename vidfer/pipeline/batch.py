@@ -8,8 +8,10 @@ from pathlib import Path
 
 from vidfer.errors import VidferError
 from vidfer.media.inputs import find_videos
+from vidfer.media.photos import PhotoSet, find_photos
 from vidfer.pipeline.models import Models
 from vidfer.pipeline.options import ProcessOptions
+from vidfer.pipeline.photos import name_of, process_photos
 from vidfer.pipeline.results import OnProgress, ProcessResult, Progress, result_names
 from vidfer.pipeline.run import process_file
 
@@ -34,19 +36,32 @@ def process_many(
     Raises:
         VidferError: What concerns all sources: the networks.
     """
-    videos, without = find_videos(inputs)
+    photos, others = find_photos(inputs)
+    videos, without = find_videos(others)
     yield from without
-    if not videos:
+    sources: list[Path | PhotoSet] = [*videos, *photos]
+    if not sources:
         return
     models = Models(options.device, options.precision)
-    for path, name in zip(videos, result_names(videos, options.output_dir), strict=True):
+    named = [source if isinstance(source, Path) else _as_file(source) for source in sources]
+    for source, name in zip(sources, result_names(named, options.output_dir), strict=True):
+        path = source if isinstance(source, Path) else source.path
         report = None if progress is None else _named(progress, path.name)
         try:
-            outcome: Outcome = process_file(path, options, name=name, models=models, progress=report)
+            if isinstance(source, PhotoSet):
+                outcome: Outcome = process_photos(source, options, name=name, models=models, progress=report)
+            else:
+                outcome = process_file(source, options, name=name, models=models, progress=report)
         except Exception as error:  # noqa: BLE001 (a fault of ours in one video is no reason to leave out the others)
             _log.debug("%s failed", path, exc_info=True)
             outcome = (path, error if isinstance(error, VidferError) else _fault(path, error))
         yield outcome
+
+
+def _as_file(photos: PhotoSet) -> Path:
+    """A file whose results would be called as those of the photos."""
+    place = photos.path.resolve()
+    return place if photos.path.is_file() else place.with_name(f"{name_of(photos)}.photos")
 
 
 def _named(progress: Callable[[str, Progress], None], name: str) -> OnProgress:

@@ -1,0 +1,179 @@
+"""`vidfer process` with photos: one table, upright, and no photo stops another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import vidfer
+from vidfer.cli.app import run
+from vidfer.media.photos import find_photos, read_photo
+from vidfer.schema import columns, observation_schema
+
+CLIP = Path(__file__).resolve().parents[2] / "examples" / "two_faces.mp4"
+ORIENTATION = 0x0112
+# What makes of an upright picture the one that is stored with an orientation from 1 on.
+STORED = [
+    None,
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_270,
+]
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    with av.open(str(CLIP)) as file:
+        return next(file.decode(video=0)).to_image()
+
+
+def save(image: Image.Image, path: Path, orientation: int = 1) -> Path:
+    turn = STORED[orientation - 1]
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = image if turn is None else image.transpose(turn)
+    stored.save(path, exif=exif, **({"quality": 95} if path.suffix in (".jpg", ".webp") else {}))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_put_upright(orientation: int, suffix: str, tmp_path: Path) -> None:
+    pixels = np.zeros((48, 80, 3), np.uint8)
+    pixels[:24, :40], pixels[:24, 40:], pixels[24:, :40] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+    photo = read_photo(save(Image.fromarray(pixels), tmp_path / f"p{suffix}", orientation))
+    assert photo.image.shape == pixels.shape
+    assert np.abs(photo.image.astype(int) - pixels).mean() < 6
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, picture: Image.Image) -> Path:
+    folder = tmp_path_factory.mktemp("p") / "holiday"
+    save(picture, folder / "a.jpg")
+    save(picture, folder / "deep" / "mirrored.png", 5)
+    save(Image.new("RGB", (96, 64), "grey"), folder / "nobody.bmp")
+    whole = (folder / "a.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.png").touch()
+    (folder / "notes.txt").write_text("no photo")
+    save(picture, folder / ".hidden" / "h.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results")
+    assert run(["process", str(photos), "-o", str(out), "-q"]) == 0
+    return out
+
+
+def test_one_table_of_all_photos(results: Path) -> None:
+    table = pq.read_table(results / "holiday.parquet")
+    rows = table.to_pylist()
+    found = [(row["source"], row["frame"], row["n_faces"], row["face_id"]) for row in rows]
+    assert found == [
+        ("a.jpg", 0, 2, 0), ("a.jpg", 0, 2, 1),
+        ("deep/mirrored.png", 0, 2, 0), ("deep/mirrored.png", 0, 2, 1),
+        ("nobody.bmp", 0, 0, None),
+    ]  # fmt: skip
+    assert table.column_names == observation_schema(68).names
+    for column in columns("observations"):
+        if column.name in table.column_names and not column.nullable:
+            assert table[column.name].null_count == 0
+    timeless = ["pts", "timestamp", "wallclock", *(name for name in table.column_names if name.endswith("_smooth"))]
+    assert all(table[name].null_count == len(table) for name in timeless)
+    for plain, mirrored in zip(rows[:2], rows[2:4], strict=True):
+        assert plain["emotion"] == mirrored["emotion"]
+        assert abs(plain["face_x"] - mirrored["face_x"]) < 3
+        assert sum(plain[f"emotion_{name}"] for name in vidfer.EMOTIONS) == pytest.approx(1, abs=1e-4)
+    tracks = pq.read_table(results / "holiday.tracks.parquet")
+    assert tracks["source"].to_pylist() == [row["source"] for row in rows[:4]]
+    assert tracks["valence_mean"].to_pylist() == [row["valence"] for row in rows[:4]]
+
+
+def test_what_cannot_be_read_is_named(results: Path) -> None:
+    report = json.loads((results / "holiday.run.json").read_text())
+    assert [one["source"] for one in report["unreadable"]] == ["cut.jpg", "empty.png"]
+    assert [len(one["reason"]) > 10 for one in report["unreadable"]] == [True, True]
+    counts = report["counts"]
+    assert (counts["packets"], counts["decoded"], counts["undecodable"], counts["analysed"]) == (5, 3, 2, 3)
+    assert (counts["faces"], counts["tracks"]) == (4, 4)
+    assert len(report["warnings"]) == 2
+    assert report["smoothing"] == {"preset": "off"}
+
+
+def test_copies_are_drawn(results: Path, photos: Path) -> None:
+    drawn = results / "holiday.annotated"
+    names = sorted(path.relative_to(drawn).as_posix() for path in drawn.rglob("*") if path.is_file())
+    assert names == ["a.jpg", "deep/mirrored.png.jpg", "nobody.bmp.jpg"]
+    before, after = read_photo(photos / "a.jpg").image, read_photo(drawn / "a.jpg").image
+    assert before.shape == after.shape
+    assert 1 < np.abs(before.astype(int) - after).mean() < 20
+
+
+def test_a_second_time_nothing_is_done_and_other_photos_are_refused(
+    results: Path, photos: Path, tmp_path: Path, capsys: Any
+) -> None:
+    there, mine = shutil.copytree(results, tmp_path / "r"), shutil.copytree(photos, tmp_path / "holiday")
+    before = (there / "holiday.parquet").stat().st_mtime_ns
+    assert run(["process", str(mine), "-o", str(there)]) == 0
+    assert "already done" in capsys.readouterr().out
+    assert (there / "holiday.parquet").stat().st_mtime_ns == before
+    (mine / "a.jpg").rename(mine / "renamed.jpg")
+    for options in ([], ["--landmarks", "none"]):
+        assert run(["process", str(mine), "-o", str(there), *options]) == 2
+        assert "made from other photos or with other options: choose --overwrite" in capsys.readouterr().err
+    assert run(["process", str(mine), "-o", str(there), "--overwrite", "-q", "--no-render"]) == 0
+    assert "renamed.jpg" in pq.read_table(there / "holiday.parquet")["source"].to_pylist()
+
+
+@pytest.mark.parametrize("option", [["--start", "1"], ["--fps", "2"], ["--identity"]])
+def test_options_about_time_are_refused(option: list[str], photos: Path, tmp_path: Path, capsys: Any) -> None:
+    assert run(["process", str(photos), "-o", str(tmp_path), *option]) == 2
+    assert f"{option[0]} is for videos: leave it out for photos" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_photo_that_can_be_read_is_an_error(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "one.jpg").write_bytes(b"nothing")
+    out = tmp_path / "out"
+    assert run(["process", str(tmp_path / "one.jpg"), "-o", str(out)]) == 3
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "one.jpg" in error
+    assert not list(out.iterdir())
+
+
+def test_one_photo_in_python(photos: Path, tmp_path: Path) -> None:
+    result = vidfer.process(photos / "a.jpg", output_dir=tmp_path, landmarks=478, render=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "a.run.json", "a.tracks.parquet"]
+    assert isinstance(result.table, pd.DataFrame)
+    assert list(result.table["source"]) == ["a.jpg", "a.jpg"]
+    assert {len(points) for points in result.table["landmarks"]} == {956}
+    assert {len(points) for points in result.table["landmarks_z"]} == {478}
+
+
+def test_which_photos_are_meant(tmp_path: Path) -> None:
+    for name in ("trip/a.JPG", "trip/b/c.png", "trip/x.annotated/a.jpg", "film/v.mp4", "film/cover.jpg", "d.webp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    sets, others = find_photos([tmp_path / "trip", tmp_path / "film", tmp_path / "no.mp4"])
+    assert [one.names() for one in sets] == [["a.JPG", "b/c.png"]]
+    assert others == [tmp_path / "film", tmp_path / "no.mp4"]
+    sets, others = find_photos([tmp_path / "d.webp", tmp_path / "trip" / "a.JPG", tmp_path / "d.webp"])
+    assert [one.names() for one in sets] == [["d.webp", "trip/a.JPG"]]
+    assert others == []

@@ -1,0 +1,295 @@
+"""`process` for photos: many pictures that have nothing to do with each other, one table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+import vidfer
+from vidfer.errors import InputError, OutputError, UsageError, one_line
+from vidfer.media.photos import ANNOTATED_FOLDER, Photo, PhotoSet, read_photo
+from vidfer.output.files import write_text, writing, written_whole
+from vidfer.output.overlay import draw
+from vidfer.output.parquet import TableWriter, open_table, read_footer
+from vidfer.pipeline.looks import Looker
+from vidfer.pipeline.models import Models
+from vidfer.pipeline.options import ProcessOptions, config_hash
+from vidfer.pipeline.photo_rows import drawn_faces, photo_rows, photo_tracks
+from vidfer.pipeline.report import TOPOLOGY, peak_rss_bytes
+from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder
+from vidfer.pipeline.still import still_analysis
+from vidfer.schema import SCHEMA_VERSION, observation_schema, tracks_schema
+from vidfer.types import EMOTIONS, U8, Faces
+
+_OF_VIDEOS = ("start", "end", "fps", "stride", "identity", "embeddings")
+_QUALITY = 92
+_RATIO = "1/1"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What was read so far."""
+
+    began: float = field(default_factory=time.perf_counter)
+    bytes: int = 0
+    sizes: set[tuple[int, int]] = field(default_factory=set)
+    digest: Any = field(default_factory=hashlib.sha256)
+    faces: int = 0
+    unreadable: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, name: str, photo: Photo, faces: Faces) -> None:
+        """One more photo."""
+        self.bytes += photo.size
+        self.sizes.add((photo.image.shape[1], photo.image.shape[0]))
+        self.digest.update(f"{photo.sha256}  {name}\n".encode())
+        self.faces += len(faces)
+
+
+def process_photos(
+    photos: PhotoSet,
+    options: ProcessOptions,
+    *,
+    name: str | None = None,
+    models: Models | None = None,
+    progress: OnProgress | None = None,
+) -> ProcessResult:
+    """Analyse photos, each by itself: no times, no tracks over several of them, no smoothing.
+
+    Photos that cannot be read are counted and named in the report; they stop no other. There is nothing to resume: an
+    interrupted run leaves no table behind and begins anew.
+
+    Args:
+        photos: What goes into the table.
+        options: What to do; those about time are refused.
+        name: Name of the results without suffix; that of the folder, or of the one photo, by default.
+        models: Loaded networks; loaded here by default.
+        progress: Called after every photo.
+
+    Raises:
+        InputError: None of them can be read.
+        UsageError: An option is of videos; other results are there already.
+        OutputError: The results cannot be written.
+    """
+    usual = ProcessOptions()
+    given = [option for option in _OF_VIDEOS if getattr(options, option) != getattr(usual, option)]
+    if given:
+        raise UsageError(f"{photos.path}: --{given[0]} is for videos: leave it out for photos")
+    options = replace(options, smooth="off", detect_every=None)
+    outputs = Outputs.of(options.output_dir, name or name_of(photos))
+    models = models or Models(options.device, options.precision)
+    make_folder(outputs)
+    run = _PhotoRun(photos, options, outputs, models, progress)
+    return run.earlier() or run.do()
+
+
+def name_of(photos: PhotoSet) -> str:
+    """What the results of photos are called."""
+    return (photos.path.resolve().name or "photos") if photos.path.is_dir() else photos.path.stem
+
+
+class _PhotoRun:
+    """One set of photos on its way to its results."""
+
+    def __init__(
+        self,
+        photos: PhotoSet,
+        options: ProcessOptions,
+        outputs: Outputs,
+        models: Models,
+        progress: OnProgress | None,
+    ) -> None:
+        self._photos, self._options, self._outputs, self._models = photos, options, outputs, models
+        self._progress = progress
+        self._folder = outputs.table.with_name(f"{outputs.table.stem}{ANNOTATED_FOLDER}")
+
+    def earlier(self) -> ProcessResult | None:
+        """What an earlier run of the same photos with the same options left; None where there is something to do.
+
+        Raises:
+            UsageError: Something else is there.
+        """
+        if self._options.overwrite:
+            return None
+        there = [self._outputs.table, self._outputs.tracks, self._outputs.report]
+        taken = [path for path in [*there, *([self._folder] if self._options.render else [])] if path.exists()]
+        if not taken:
+            return None
+        report = self._outputs.read_report()
+        if report is None or not all(path.exists() for path in there) or not self._is_same(report):
+            raise UsageError(
+                f"{taken[0]} is there already, made from other photos or with other options: choose --overwrite, or "
+                "another folder with -o"
+            )
+        is_drawn = self._folder.name in report["outputs"] and self._folder.exists()
+        return None if self._options.render and not is_drawn else self._result(report, "already done")
+
+    def _is_same(self, report: dict[str, Any]) -> bool:
+        if report.get("config_sha256") != self._config() or report != {**report, **read_footer(self._outputs.table)}:
+            return False
+        if report.get("source_modified_utc") != _newest(self._photos):
+            return False
+        with open_table(self._outputs.table) as file:
+            sources = set(file.read(columns=["source"])["source"].unique().to_pylist())
+        return sources | {one["source"] for one in report.get("unreadable", [])} == set(self._photos.names())
+
+    def _config(self) -> str:
+        return config_hash(self._options.deciding(), self._models.hashes)
+
+    def do(self) -> ProcessResult:
+        """Look at all photos and write the results."""
+        seen = _Seen()
+        schema = observation_schema(self._options.landmarks)  # type: ignore[arg-type]
+        with ExitStack() as stack:
+            tracks = stack.enter_context(TableWriter(self._outputs.tracks, tracks_schema()))
+            table = stack.enter_context(TableWriter(self._outputs.table, schema))
+            self._look(seen, table, tracks)
+            if not seen.sizes:
+                first, count = seen.unreadable[0], len(seen.unreadable)
+                which = f"{count} photos in it can be read; {first['source']}" if count > 1 else "it can be read"
+                raise InputError(f"{self._photos.path}: none of {which}: {first['reason']}")
+            about = self._about(seen)
+            for writer in (table, tracks):
+                writer.set_metadata(about)
+        report = self._report(about, seen)
+        write_text(self._outputs.report, json.dumps(report, indent=1) + "\n")
+        return self._result(report, "done")
+
+    def _look(self, seen: _Seen, table: TableWriter, tracks: TableWriter) -> None:
+        analyse = still_analysis(Looker(self._models.detector, self._models.network))
+        for number, (path, name) in enumerate(zip(self._photos.photos, self._photos.names(), strict=True), start=1):
+            try:
+                photo = read_photo(path)
+            except InputError as error:
+                seen.unreadable.append({"source": name, "reason": one_line(error)})
+            else:
+                faces = analyse(photo.image)
+                rows = photo_rows(name, faces, self._options.landmarks)
+                table.write(rows)
+                tracks.write(photo_tracks(rows))
+                seen.add(name, photo, faces)
+                if self._options.render:
+                    self._draw(name, photo.image, faces)
+            self._tell(number, seen)
+
+    def _draw(self, name: str, image: U8, faces: Faces) -> None:
+        path = self._folder / (name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg")
+        drawn = draw(image, drawn_faces(faces, self._options.landmarks))
+        done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        if not done:
+            raise OutputError(f"{path}: a picture of this size cannot be a JPEG; leave the copies out with --no-render")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as file:
+            file.write(jpeg.tobytes())
+
+    def _tell(self, number: int, seen: _Seen) -> None:
+        if self._progress is None:
+            return
+        progress = Progress(
+            stage="analyse",
+            frames_done=number,
+            frames_total=len(self._photos.photos),
+            time_s=0.0,
+            seconds=time.perf_counter() - seen.began,
+            faces=seen.faces,
+        )
+        self._progress(progress)
+
+    def _about(self, seen: _Seen) -> dict[str, Any]:
+        """The footer of both tables."""
+        total, unreadable = len(self._photos.photos), len(seen.unreadable)
+        read = total - unreadable
+        counts = {"packets": total, "decoded": read, "undecodable": unreadable, "analysed": read}
+        none = dict.fromkeys(("corrupt", "discarded", "dropped", "not_sampled"), 0)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "vidfer_version": vidfer.__version__,
+            "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            "source": self._source(seen),
+            "counts": {**counts, **none, "faces": seen.faces, "tracks": seen.faces},
+            "unreadable": seen.unreadable,
+            "decoder": f"OpenCV {cv2.__version__}",
+            "sampling": dict.fromkeys(("start", "end", "fps", "stride")),
+            "models": self._models.entries,
+            "emotion_labels": list(EMOTIONS),
+            "landmark_topology": TOPOLOGY[self._options.landmarks],
+            "tracker": {},
+            "smoothing": {"preset": "off"},
+            "options": self._options.deciding(),
+            "config_sha256": self._config(),
+        }
+
+    def _source(self, seen: _Seen) -> dict[str, Any]:
+        # 0 where they differ: photos of several sizes have none in common.
+        width, height = next(iter(seen.sizes)) if len(seen.sizes) == 1 else (0, 0)
+        suffixes = {path.suffix.lower().removeprefix(".") for path in self._photos.photos}
+        return {
+            "name": self._photos.path.resolve().name,
+            "size": seen.bytes,
+            "sha256": seen.digest.hexdigest(),
+            "container": "photos",
+            "codec": ",".join(sorted(suffixes)),
+            "width": width,
+            "height": height,
+            "coded_width": width,
+            "coded_height": height,
+            "rotation": 0,
+            "sample_aspect_ratio": _RATIO,
+            "time_base": _RATIO,
+            "average_frame_rate": None,
+            "variable_frame_rate": False,
+            "duration_s": None,
+            "frames_declared": len(self._photos.photos),
+            "stream": 0,
+            "has_audio": False,
+        }
+
+    def _report(self, about: dict[str, Any], seen: _Seen) -> dict[str, Any]:
+        wall_s, peak = time.perf_counter() - seen.began, peak_rss_bytes()
+        written = [self._outputs.table, self._outputs.tracks, *([self._folder] if self._options.render else [])]
+        timings = {
+            "wall_s": round(wall_s, 3),
+            "frames_per_second": round(about["counts"]["decoded"] / wall_s, 2),
+            "times_real_time": None,
+            "resumed_frames": 0,
+            "stages": {},
+        }
+        return {
+            **about,
+            "state": "done",
+            "source_modified_utc": _newest(self._photos),
+            "warnings": [f"{one['source']} cannot be read: {one['reason']}" for one in seen.unreadable],
+            "outputs": [path.name for path in written],
+            "timings": timings if peak is None else {**timings, "peak_rss_bytes": peak},
+        }
+
+    def _result(self, report: dict[str, Any], state: str) -> ProcessResult:
+        return ProcessResult(
+            source=self._photos.path,
+            table_path=self._outputs.table,
+            tracks_path=self._outputs.tracks,
+            report_path=self._outputs.report,
+            video_path=self._folder if self._options.render else None,
+            report=report,
+            state=state,
+        )
+
+
+def _newest(photos: PhotoSet) -> str:
+    """When one of the photos was changed last."""
+    return datetime.fromtimestamp(max(map(_changed, photos.photos)), UTC).isoformat()
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # reading it says why
+        return 0.0
