@@ -8,13 +8,17 @@ import shlex
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_results import made_up
 from markup import parse
 
 from vidfer.output.labels import COLOURS
+from vidfer.output.parquet import TableWriter
+from vidfer.pipeline.summary import summarize_table
 from vidfer.report.build import make_report
+from vidfer.schema import tracks_schema
 from vidfer.types import EMOTIONS
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&.mp4"
@@ -61,6 +65,51 @@ def test_the_numbers_are_those_of_the_tables(made):
             mean = getattr(track, f"emotion_{name}_mean")
             assert f"{name} {'< 1' if mean < 0.01 else round(mean * 100)} %" in text
     assert [one.text for one in page.find("dd")[:4]] == ["0:04.8", "120", "3", "83\u202f%"]
+
+
+def test_the_statistics_are_those_of_summary(made):
+    table, _, page = made
+    summary = summarize_table(table)
+    rows = {row.find("th")[0].text: row for row in page.find("table", class_="shown")[0].find("tr")[1:]}
+    assert len(rows) == len(summary.faces) == 3
+    for face in summary.faces:
+        row = rows[str(face.face_id)]
+        cells = [cell.whole_text for cell in row.find("td")]
+        assert cells[0] == f"{face.measured_s:.1f} s"
+        shares = face.smooth.share
+        assert cells[2:10] == [
+            f"{share * 100:.0f} %" if share >= 0.01 else "< 1 %" if share else "–" for share in shares
+        ]
+        assert cells[10] == f"{face.smooth.expressivity:.2f}"
+        widths = {bar.attributes["class"]: int(bar.attributes["width"]) for bar in row.find("rect")}
+        for name, share in zip(EMOTIONS, shares, strict=True):
+            assert widths.get(f"e-{name}", 0) == pytest.approx(share * 1000, abs=1)
+        said = page.find("article", id=f"face-{face.face_id}")[0].find("p")[0].text
+        assert said.startswith(f"{face.measured_s:.1f} s on screen between")
+
+
+def test_faces_that_are_together_for_long_are_compared(tmp_path):
+    table = made_up(tmp_path, presence=[(0, 500), (0, 500)], frames=500)
+    pairs = summarize_table(table).synchrony
+    _, page = report(table)
+    rows = page.find("table", class_="pairs")[0].find("tr")[1:]
+    assert len(rows) == len(pairs) > 0
+    said = {row.find("td")[0].text: [cell.text for cell in row.find("td")] for row in rows}
+    for pair in pairs:
+        assert said[pair.signal][2] == f"{pair.correlation:.2f}".replace("-", "−")
+
+
+def test_people_who_are_known_again_are_said(tmp_path):
+    table = made_up(tmp_path, presence=[(0, 40), (60, 100)])
+    tracks = table.with_name("made.tracks.parquet")
+    about = json.loads(pq.read_metadata(tracks).metadata[b"vidfer"])
+    rows = pd.read_parquet(tracks).assign(identity=7)
+    with TableWriter(tracks, tracks_schema(identity=True)) as writer:
+        writer.write(pa.Table.from_pandas(rows, schema=tracks_schema(identity=True), preserve_index=False))
+        writer.set_metadata(about)
+    _, page = report(table)
+    cards = page.find("ul", class_="cards")[0].find("span", class_="what")
+    assert [card.text[:8] for card in cards] == ["person 7"] * 2
 
 
 def test_the_frames_are_accounted_for_as_in_the_report_of_the_run(tmp_path):
@@ -195,7 +244,7 @@ def test_names_are_never_markup(tmp_path):
     assert not page.find("img")
     assert "<script>alert" not in html
     assert "onerror=alert(2)>" not in html
-    install, command = page.find("code")[0].text.splitlines()
+    install, command = page.find("pre")[0].find("code")[0].text.splitlines()
     assert shlex.split(command)[2] == EVIL  # safe in a shell, too
     assert shlex.split(install) == ["pip", "install", f"vidfer=={EVIL}"]
 
@@ -237,7 +286,7 @@ def test_poor_faces_are_warned_of(tmp_path):
     warned = [one.text for one in page.find("section", class_="warnings")[0].find("li")]
     assert [text.split(":")[0] for text in warned] == ["Small", "Profile", "Unsure"]  # sharp for its size and turn
     assert all("face 1 (100\u202f% of its frames)" in text for text in warned)
-    line = page.find("tr", data_face="1")[0]
+    line = page.find("tr", data_face="1")[-1]
     assert [cell.text for cell in line.find("td", class_="bad")] == ["100\u202f%"] * 3
 
 

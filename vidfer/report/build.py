@@ -9,6 +9,7 @@ from vidfer.errors import InputError
 from vidfer.media.file import VideoFile
 from vidfer.output.files import write_text
 from vidfer.pipeline.render import check_source
+from vidfer.pipeline.summary import summarize_table
 from vidfer.report.compose import page
 from vidfer.report.faces import shown
 from vidfer.report.gather import Gathered, gather
@@ -34,7 +35,9 @@ def make_report(table: Path, destination: Path, *, video: Path | None = None, th
     results = read_results(table)
     gathered = gather(table, results.tracks)
     portraits, film, notes = _pictures(results, gathered, video) if thumbnails else ({}, {}, [])
-    write_text(destination, page(results, gathered, portraits, film, [*results.notes, *notes]))
+    has_times = gathered.span is not None and any(face.measured for face in gathered.faces)
+    summary = summarize_table(table) if has_times else None
+    write_text(destination, page(results, gathered, summary, portraits, film, [*results.notes, *notes]))
 
 
 def _pictures(results: Results, gathered: Gathered, video: Path | None) -> tuple[Pictures, Pictures, list[str]]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from vidfer.report.gather import CELLS, Face, Gathered, Span
 from vidfer.report.series import Series
+from vidfer.report.words import clock
 from vidfer.types import EMOTIONS, F64
 
 WIDE, HIGH = 4000, 400
@@ -71,15 +72,6 @@ class Axis:
             )
             for number in range(first, last + 1)
         ]
-
-
-def clock(seconds: float, decimals: int = 1) -> str:
-    """Seconds as 0:07.3, 12:30.0, 1:02:03.0."""
-    ticks = round(seconds * 10**decimals)
-    whole, part = divmod(ticks, 10**decimals)
-    hours, minutes = divmod(whole // 60, 60)
-    text = f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-    return f"{text}.{part:0{decimals}}" if decimals else text
 
 
 def axis_of(face: Face, span: Span) -> Axis:

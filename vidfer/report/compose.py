@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 import vidfer
 from vidfer.output.labels import COLOURS
-from vidfer.report import facts, sentences
+from vidfer.report import facts, sentences, statistics
 from vidfer.report.charts import HIGH, LANE_WIDE, WIDE, Axis, cut_lines
 from vidfer.report.faces import cards, chart, face_rows, lanes, more_faces
 from vidfer.report.gather import Gathered
@@ -26,6 +26,7 @@ from vidfer.report.quality import FLAGS, WARN_SHARE
 from vidfer.report.results import Results
 from vidfer.report.thumbnails import Pictures
 from vidfer.report.words import percent, thousands
+from vidfer.stats.summary import SourceSummary
 from vidfer.types import EMOTIONS
 
 _FOLDER = Path(__file__).parent / "page"
@@ -48,7 +49,7 @@ def _template() -> jinja2.Template:
 @cache
 def _styles() -> str:
     # Neutral has a shade of its own in each scheme: it is what is left over, and as bright as the others it would be
-    # all one sees.
+    # all one sees. On white it is a warm grey, since red-blind people see the colour of surprise as a cool one.
     colours = "".join(f"--e-{name}:#{bytes(rgb).hex()};" for name, rgb in COLOURS.items() if name != "neutral")
     fills = "".join(f".e-{name}{{fill:var(--e-{name})}}" for name in EMOTIONS)
     return f":root{{{colours}}}\n{(_FOLDER / 'report.css').read_text(encoding='utf-8')}{fills}\n"
@@ -63,12 +64,20 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def page(results: Results, gathered: Gathered, portraits: Pictures, film: Pictures, notes: list[str]) -> str:
+def page(
+    results: Results,
+    gathered: Gathered,
+    summary: SourceSummary | None,
+    portraits: Pictures,
+    film: Pictures,
+    notes: list[str],
+) -> str:
     """The page as HTML.
 
     Args:
         results: The files of the result.
         gathered: What was read of the table.
+        summary: Its statistics; None where it has no faces or no times.
         portraits: Pictures of faces by (face, frame); empty without a video.
         film: More of them.
         notes: What else is to be warned of, one line each.
@@ -81,14 +90,14 @@ def page(results: Results, gathered: Gathered, portraits: Pictures, film: Pictur
         ),
         css=Markup(_styles()),
         script=Markup(_script()),
-        data=Markup(_data(gathered)),
+        data=Markup(_data(gathered, is_timed=summary is not None)),
         version=vidfer.__version__,
         today=datetime.now(UTC).strftime("%Y-%m-%d"),
         name=about["source"]["name"],
         lede=sentences.lede(about, gathered),
         key=sentences.key_figures(gathered),
         warnings=[*sentences.warnings(about, gathered), *notes],
-        cards=cards(gathered, portraits),
+        cards=cards(gathered, summary, portraits),
         more=more_faces(gathered),
         faces_note=sentences.about_faces(bool(portraits)),
         rows=face_rows(gathered),
@@ -101,16 +110,18 @@ def page(results: Results, gathered: Gathered, portraits: Pictures, film: Pictur
         command=facts.command(about),
         settings=facts.settings(about),
         networks=facts.networks(about),
-        **_over_time(about, gathered, portraits, film),
+        **_over_time(about, gathered, summary, portraits, film),
     )
 
 
-def _over_time(about: dict[str, Any], gathered: Gathered, portraits: Pictures, film: Pictures) -> dict[str, Any]:
+def _over_time(
+    about: dict[str, Any], gathered: Gathered, summary: SourceSummary | None, portraits: Pictures, film: Pictures
+) -> dict[str, Any]:
     """What has an axis of time."""
-    if gathered.span is None:
+    if gathered.span is None or summary is None:
         return {"span": None, "charts": []}
     axis = Axis(start_s=gathered.span[0], end_s=gathered.span[1])
-    charts = [chart(face, gathered, film, portraits) for face in gathered.charted]
+    charts = [chart(face, gathered, summary, film, portraits) for face in gathered.charted]
     return {
         "span": gathered.span,
         "steps": max(1, min(_MOST_STEPS, round((axis.end_s - axis.start_s) / gathered.step_s))),
@@ -119,6 +130,10 @@ def _over_time(about: dict[str, Any], gathered: Gathered, portraits: Pictures, f
         "lane_wide": LANE_WIDE,
         "lanes_caption": sentences.about_lanes(gathered),
         "cuts": cut_lines(gathered, axis),
+        "shown": statistics.shown(summary),
+        "bar_wide": statistics.BAR_WIDE,
+        "pairs": statistics.pairs(summary),
+        "pairs_note": sentences.about_pairs(summary),
         "charts": [one for one in charts if one is not None],
         "charts_note": sentences.about_charts(about, gathered),
         "wide": WIDE,
@@ -127,7 +142,7 @@ def _over_time(about: dict[str, Any], gathered: Gathered, portraits: Pictures, f
     }
 
 
-def _data(gathered: Gathered) -> str:
+def _data(gathered: Gathered, *, is_timed: bool) -> str:
     """What the script needs, as JSON that no text in it can end."""
     found: list[dict[str, Any]] = []
     for face in gathered.charted:
@@ -145,6 +160,6 @@ def _data(gathered: Gathered) -> str:
                 "a": (series.mean[:, 9] * 1000).round().astype(int).tolist(),
             }
         )
-    data = {"span": gathered.span, "emotions": EMOTIONS, "faces": found}
+    data = {"span": gathered.span if is_timed else None, "emotions": EMOTIONS, "faces": found}
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

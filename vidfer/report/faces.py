@@ -11,7 +11,6 @@ from vidfer.report.charts import (
     at_plane,
     axis_of,
     cells,
-    clock,
     labels,
     lane,
     raw_line,
@@ -23,7 +22,8 @@ from vidfer.report.gather import Face, Gathered
 from vidfer.report.quality import FLAGS, WARN_SHARE
 from vidfer.report.series import Series
 from vidfer.report.thumbnails import MOST_PORTRAITS, Pictures
-from vidfer.report.words import percent, plain, signed, thousands
+from vidfer.report.words import clock, duration, percent, plain, signed, thousands
+from vidfer.stats.summary import SourceSummary
 from vidfer.types import EMOTIONS
 
 _TABLE_ROWS = 12
@@ -42,31 +42,26 @@ def more_faces(gathered: Gathered) -> str | None:
     return f"{left} more faces are on screen for a shorter time: they stand in the table below." if left else None
 
 
-def on_screen_s(face: Face, gathered: Gathered) -> float:
-    """How long it was found: its frames times the usual step between frames."""
-    return float(face.row["frames"] * gathered.step_s)
+def _seconds(face: Face, summary: SourceSummary) -> str:
+    """How long it was seen."""
+    found = next((one for one in summary.faces if one.face_id == face.id), None)
+    return duration(0.0 if found is None else found.measured_s)
 
 
-def cards(gathered: Gathered, portraits: Pictures) -> list[dict[str, Any]]:
-    """The strip of faces."""
+def cards(gathered: Gathered, summary: SourceSummary | None, portraits: Pictures) -> list[dict[str, Any]]:
+    """The strip of faces; `summary` is None where nothing has a time."""
     return [
         {
             "id": face.id,
             "image": portraits.get((face.id, face.row["best_frame"])),
             "frame": face.row["best_frame"],
             "time": None if face.best is None else face.best.time_s,
-            "seconds": _seconds(face, gathered),
+            "identity": face.row.get("identity"),
+            "seconds": f"{thousands(face.row['frames'])} frames" if summary is None else _seconds(face, summary),
             "emotion": face.row["emotion"],
         }
         for face in shown(gathered)
     ]
-
-
-def _seconds(face: Face, gathered: Gathered) -> str:
-    if face.span is None:
-        return f"{thousands(face.row['frames'])} frames"
-    seconds = on_screen_s(face, gathered)
-    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds, 0)
 
 
 def lanes(gathered: Gathered, axis: Axis) -> list[dict[str, Any]]:
@@ -102,7 +97,9 @@ def _times(spans: list[tuple[float, float]], step_s: float) -> str:
     return f"from {', '.join(first)}{rest}"
 
 
-def chart(face: Face, gathered: Gathered, film: Pictures, portraits: Pictures) -> dict[str, Any] | None:
+def chart(
+    face: Face, gathered: Gathered, summary: SourceSummary, film: Pictures, portraits: Pictures
+) -> dict[str, Any] | None:
     """The charts of one face; None where it has none."""
     series = face.series
     if series is None or gathered.span is None:
@@ -119,7 +116,7 @@ def chart(face: Face, gathered: Gathered, film: Pictures, portraits: Pictures) -
         "id": face.id,
         "identity": row.get("identity"),
         "image": portraits.get((face.id, row["best_frame"])),
-        "facts": _facts(face, gathered),
+        "facts": _facts(face, summary),
         "film": _film(face, film),
         "axis": axis,
         "ticks": axis.ticks,
@@ -141,10 +138,10 @@ def chart(face: Face, gathered: Gathered, film: Pictures, portraits: Pictures) -
     }
 
 
-def _facts(face: Face, gathered: Gathered) -> str:
+def _facts(face: Face, summary: SourceSummary) -> str:
     row = face.row
     return (
-        f"{_seconds(face, gathered)} on screen between {clock(row['first_timestamp'])} and "
+        f"{_seconds(face, summary)} on screen between {clock(row['first_timestamp'])} and "
         f"{clock(row['last_timestamp'])}, {thousands(row['frames'])} frames · "
         f"{plain(row['face_w_median'], 0)} px wide · quality {plain(row['quality_median'])}"
     )

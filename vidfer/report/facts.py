@@ -8,23 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 from vidfer.errors import ModelError, UsageError
-from vidfer.report.charts import clock
+from vidfer.pipeline.options import ProcessOptions
+from vidfer.report.words import clock
 from vidfer.vision.session import MODELS, load_card
 
 Facts = list[tuple[str, str]]
 
-# Options of `vidfer process` with the values that it takes by itself.
-_OPTIONS = {
-    "landmarks": 68,
-    "start": None,
-    "end": None,
-    "fps": None,
-    "stride": None,
-    "stream": 0,
-    "detect_every": None,
-    "smooth": "medium",
-}
-# Figures of the cards that tell most, with their names for people, and what part of a percent they are shown in.
+# Figures of the cards that tell most, with their names for people.
 _FIGURES = {
     "ap50_20px": "faces from 20 px found, AP50",
     "ferplus_accuracy": "emotion, FER+ majority label, 8 classes, accuracy",
@@ -115,10 +105,11 @@ def install(about: dict[str, Any]) -> str:
 def command(about: dict[str, Any]) -> str:
     """The command that makes the same table again from the same file."""
     words = ["vidfer", "process", _file(about["source"]["name"])]
-    for name, usual in _OPTIONS.items():
+    for name, usual in ProcessOptions().deciding().items():
         value = about.get("options", {}).get(name, usual)
         if value != usual:
-            words += [f"--{name.replace('_', '-')}", "none" if value is None else f"{value}"]
+            words.append(f"--{name.replace('_', '-')}")
+            words += [] if value is True else ["none" if value is None else f"{value}"]
     models = about["models"]
     if any(model["provider"] == "cuda" for model in models):
         words += ["--device", "cuda"]

@@ -24,7 +24,7 @@ from vidfer.types import EMOTIONS, F64, I64, Bool
 # Faces with charts of their own, the longest on screen first; the points of all their charts together; faces at all.
 MOST_CHARTS = 24
 _ALL_POINTS = 8000
-FILM = 6  # pictures in the strip of a face
+FILM, _FILM_STEP_S = 6, 0.5  # pictures in the strip of a face; of a short one fewer, since they would be alike
 CELLS = 41  # of the plane of valence and arousal, along each side
 _GAP_S, _GAP_STEPS = 0.2, 3.0  # a face that is away for longer is away
 _BATCH_ROWS = 65_536
@@ -232,10 +232,12 @@ def _add(face: Face, rows: _Rows, which: I64, gap_s: float) -> None:
 
 
 def _film(face: Face, rows: _Rows, looked: I64, span: Span) -> None:
-    """Keep the best look of each sixth of the time."""
-    part = (rows.time_s[looked] - span[0]) / max(span[1] - span[0], 1e-9) * FILM
-    slot = np.where(np.isnan(part), -1, np.minimum(part, FILM - 1)).astype(np.int64)
-    for number in range(FILM):
+    """Keep the best look of each part of the time."""
+    length = max(span[1] - span[0], 1e-9)
+    parts = max(1, min(FILM, int(length / _FILM_STEP_S)))
+    part = (rows.time_s[looked] - span[0]) / length * parts
+    slot = np.where(np.isnan(part), -1, np.minimum(part, parts - 1)).astype(np.int64)
+    for number in range(parts):
         inside = looked[slot == number]
         if not len(inside):
             continue

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from vidfer.report.charts import clock
 from vidfer.report.gather import MOST_CHARTS, Gathered
 from vidfer.report.quality import FLAGS, WARN_SHARE
-from vidfer.report.words import percent, thousands
+from vidfer.report.statistics import MOST_PAIRS
+from vidfer.report.words import clock, percent, thousands
+from vidfer.stats.summary import SourceSummary
 
 _LISTED = 12  # faces that are named in one warning
 
@@ -78,6 +79,18 @@ def about_lanes(gathered: Gathered) -> str:
         text = (
             f"Time on screen of the {len(gathered.charted)} faces that are there longest, and of all others together."
         )
+    return text
+
+
+def about_pairs(summary: SourceSummary) -> str:
+    """How far two faces move together, and how to read it."""
+    text = (
+        "Mean of the peaks of the correlation of smoothed signals in windows, and the median of their lags: above 0 "
+        "the first face leads. By chance: the same with one of the two moved along in time, and the share of such "
+        "trials that reach as much, the real one among them."
+    )
+    if len(summary.synchrony) > MOST_PAIRS:
+        text += f" These are {MOST_PAIRS} of {len(summary.synchrony)}; vidfer summary prints all."
     return text
 
 
