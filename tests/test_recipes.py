@@ -20,7 +20,7 @@ from vidfer.types import EMOTIONS
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 NOTEBOOK = json.loads((EXAMPLES / "analysis.ipynb").read_text(encoding="utf-8"))
-RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+RECIPES = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("recipes.md", "statistics.md"))
 LAG_S = 0.8
 
 
@@ -121,10 +121,12 @@ def test_duckdb_counts_as_summary_does(here, told):
     assert others[-1] == [("conversation.mp4",)]
 
 
-def test_the_pandas_of_the_recipes_runs(here, capsys):
+def test_the_python_of_the_docs_runs(here, capsys):
     for block in blocks("python"):
-        exec(compile(block, "recipes.md", "exec"), {})
-    assert "valence_smooth" in capsys.readouterr().out
+        exec(compile(block, "docs", "exec"), {})
+    out = capsys.readouterr().out
+    assert "valence_smooth" in out
+    assert "valence_change" in out
 
 
 def test_columns_named_in_the_r_recipe_exist():

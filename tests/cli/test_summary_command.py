@@ -117,6 +117,14 @@ def test_one_bad_table_does_not_stop_the_others(table, tmp_path, capsys):
     assert run(["summary", str(missing)]) == 3
 
 
+def test_folders_stand_for_their_tables(table, tmp_path, capsys):
+    assert run(["summary", str(tmp_path), "--to", "json"]) == 0
+    assert [row["table"] for row in json.loads(capsys.readouterr().out)["videos"]] == [str(table)]
+    (tmp_path / "empty").mkdir()
+    assert run(["summary", str(tmp_path / "empty")]) == 3
+    assert "is a folder without tables" in capsys.readouterr().err
+
+
 def test_a_baseline_adds_columns_and_says_where_it_is_doubtful(table, tmp_path, capsys):
     assert run(["summary", str(table), "--baseline", "auto", "--to", "parquet", "-o", str(tmp_path / "out")]) == 0
     assert "1 of its faces (0) hardly neutral in the baseline" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def smooth(
     """
     from vidfer.cli.process import exit_code
 
-    tables = without_tracks(tables)
+    tables = [table for table in tables if _table_of(table) not in tables]
     errors: list[VidferError] = []
     done: list[SmoothedTable] = []
     try:
@@ -68,11 +68,6 @@ def smooth(
         what = f"interrupted: {len(done)} of {len(tables)} tables are done; the same command does them all"
         raise Interrupted(what, stop.exit_code) from None
     raise typer.Exit(exit_code(len(done), errors))
-
-
-def without_tracks(tables: list[Path]) -> list[Path]:
-    """Without the tables of tracks that lie beside another one of them."""
-    return [table for table in tables if _table_of(table) not in tables]
 
 
 def _table_of(path: Path) -> Path | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vidfer.pipeline.summary import SummaryOptions
     from vidfer.stats.summary import SourceSummary
 
-Tables = Annotated[list[Path], typer.Argument(metavar="FILE.parquet...")]
+Tables = Annotated[list[Path], typer.Argument(metavar="FILE...")]
 To = Annotated[
     str | None,
     typer.Option(
@@ -62,12 +62,11 @@ def summary(
 ) -> None:
     """Say what faces showed: time on screen, emotions, changes, peaks, synchrony.
 
-    FILE.parquet is what `vidfer process` wrote; several give one result. On the terminal the most important, in files
-    everything: videos, faces, transitions, peaks and synchrony. docs/statistics.md defines every number. Tables of
-    tracks are left out where their tables are given too (*.parquet).
+    FILE is a table that `vidfer process` wrote, or a folder of them; several give one result. On the terminal the most
+    important, in files everything: videos, faces, transitions, peaks and synchrony. docs/statistics.md defines every
+    number.
     """
     from vidfer.cli.process import exit_code
-    from vidfer.cli.smooth import without_tracks
     from vidfer.pipeline.summary import SummaryOptions, parse_baseline
     from vidfer.stats.synchrony import SynchronyOptions
 
@@ -80,7 +79,7 @@ def summary(
     )
     try:
         with stoppable():
-            done, errors = _summarize(without_tracks(tables), options, to, output, overwrite=overwrite, debug=debug)
+            done, errors = _summarize(tables, options, to, output, overwrite=overwrite, debug=debug)
     except Stopped as stop:
         raise Interrupted(
             "interrupted: files that are there are whole; the same command writes them all", stop.exit_code
@@ -92,6 +91,7 @@ def _summarize(
     tables: list[Path], options: SummaryOptions, to: str | None, output: Path | None, *, overwrite: bool, debug: bool
 ) -> tuple[int, list[VidferError]]:
     from vidfer.cli import summary_text
+    from vidfer.output.export.found import find_tables
     from vidfer.output.summaries import summary_files
     from vidfer.pipeline.summary import summarize_table
     from vidfer.stats.tables import TABLES
@@ -99,16 +99,19 @@ def _summarize(
     to_stdout = to == "json" and output is None
     if to is not None and not to_stdout:
         summary_files(dict.fromkeys(TABLES), to, output or Path(), overwrite=overwrite)  # before the work is done
+    found, failed = find_tables(tables)
+    errors: list[VidferError] = [error for _, error in failed]
+    for error in errors:
+        print("vidfer: error:", one_line(error), file=sys.stderr)
     done: list[SourceSummary] = []
-    errors: list[VidferError] = []
-    for table in tables:
+    for table, _ in found:
         try:
             done.append(summarize_table(table, options))
-        except VidferError as error:
-            errors.append(error)
+        except VidferError as problem:
+            errors.append(problem)
             if debug:
                 traceback.print_exc()
-            print("vidfer: error:", one_line(error), file=sys.stderr)
+            print("vidfer: error:", one_line(problem), file=sys.stderr)
         else:
             if to is None:
                 print("\n".join(summary_text.of_source(done[-1], first=len(done) == 1)))

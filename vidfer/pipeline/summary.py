@@ -133,7 +133,7 @@ def _parts(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 def _counted(path: Path, about: dict[str, Any]) -> tuple[Timeline, I64, dict[int, int]]:
     """The frames, how many measured rows each face has, and who it is where the table knows."""
-    sampling, rate = about.get("sampling") or {}, about["source"].get("average_frame_rate")
+    sampling, rate = about.get("sampling") or {}, about["source"].get("average_frame_rate")  # cameras have no sampling
     frame_rate = None if rate is None else Fraction(rate)
     timeline = Timeline(usual_interval_s(frame_rate, fps=sampling.get("fps"), stride=sampling.get("stride")))
     counts = np.zeros(0, np.int64)
