@@ -82,12 +82,17 @@ def process(
     from vidfer.pipeline.options import ProcessOptions
     from vidfer.pipeline.photos import process_photos
     from vidfer.pipeline.run import process_file
+    from vidfer.pipeline.sequence import process_sequence
 
     known = [field.name for field in fields(ProcessOptions)]
     if unknown := [name for name in options if name not in known]:
         raise UsageError(f"unknown option {', '.join(unknown)}: known are {', '.join(known)}")
     if not isinstance(path, (str, os.PathLike)):
         raise UsageError(f"path is {path!r}: give the name of a video file")
-    for photos in find_photos([Path(path)])[0]:
-        return process_photos(photos, ProcessOptions(**options), progress=progress)
-    return process_file(Path(path), ProcessOptions(**options), progress=progress)
+    chosen = ProcessOptions(**options)
+    is_sequence = chosen.sequence_fps is not None
+    for photos in find_photos([Path(path)], sequence=is_sequence)[0]:
+        return (process_sequence if is_sequence else process_photos)(photos, chosen, progress=progress)
+    if is_sequence:
+        raise UsageError(f"{path}: sequence_fps is for folders of numbered pictures: leave it out for anything else")
+    return process_file(Path(path), chosen, progress=progress)

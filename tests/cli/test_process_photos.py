@@ -177,3 +177,70 @@ def test_which_photos_are_meant(tmp_path: Path) -> None:
     sets, others = find_photos([tmp_path / "d.webp", tmp_path / "trip" / "a.JPG", tmp_path / "d.webp"])
     assert [one.names() for one in sets] == [["d.webp", "trip/a.JPG"]]
     assert others == []
+
+
+def frames(folder: Path, numbers: list[int], suffix: str = ".jpg", orientation: int = 1) -> Path:
+    with av.open(str(CLIP)) as file:
+        for number, frame in zip(numbers, file.decode(video=0), strict=False):
+            save(frame.to_image(), folder / f"take2_{number}_x{suffix}", orientation)
+    return folder
+
+
+def test_numbered_pictures_are_a_video(tmp_path: Path, capsys: Any) -> None:
+    folder = frames(tmp_path / "frames", [8, 9, 10, 11, 14, 15])
+    out = tmp_path / "out"
+    args = ["process", str(folder), "--sequence-fps", "12.5", "-o", str(out), "--smooth", "light"]
+    assert run(args) == 0
+    names = ["frames.annotated.mp4", "frames.mov", "frames.parquet", "frames.run.json", "frames.tracks.parquet"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    table = pq.read_table(out / "frames.parquet").to_pandas()
+    assert sorted(set(table["frame"])) == [0, 1, 2, 3, 4, 5]
+    assert sorted(set(table["timestamp"])) == pytest.approx([0, 0.08, 0.16, 0.24, 0.48, 0.56])
+    assert sorted(set(table["face_id"])) == [0, 1]
+    assert table["valence_smooth"].notna().all()
+    capsys.readouterr()
+    assert run(args) == 0
+    assert "already done" in capsys.readouterr().out
+    # Another rate, or other pictures, would be another video.
+    args[3] = "25"
+    assert run(args) == 2
+    assert "is not made of these pictures: choose --overwrite" in capsys.readouterr().err
+    assert run([*args, "--overwrite", "-q", "--no-render"]) == 0
+    assert pq.read_table(out / "frames.parquet")["timestamp"][-1].as_py() == pytest.approx(7 / 25)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("orientation", [4, 6])
+def test_a_turned_sequence_is_put_upright(orientation: int, suffix: str, tmp_path: Path) -> None:
+    folder = frames(tmp_path / "f", [1, 2, 3], suffix, orientation)
+    result = vidfer.process(folder, sequence_fps=25, output_dir=tmp_path, render=False, landmarks=None)
+    wanted = vidfer.process(frames(tmp_path / "p", [1]), output_dir=tmp_path, render=False, landmarks=None)
+    for name in ("face_x", "face_y", "face_w", "face_h"):
+        assert list(result.table[name][:2]) == pytest.approx(list(wanted.table[name]), abs=4)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.jpg", "b.jpg"], "has no number in its name"),
+        (["a1.jpg", "b01.jpg"], "have the same number"),
+        (["a1.jpg", "a2.png"], "a sequence is all JPEG or all PNG"),
+        (["a1.webp"], "a sequence is all JPEG or all PNG"),
+        (["notes.txt"], "--sequence-fps is for folders of numbered pictures"),
+    ],
+)
+def test_what_is_no_sequence_is_refused(names: list[str], message: str, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "f").mkdir()
+    for name in names:
+        (tmp_path / "f" / name).write_bytes(b"x")
+    assert run(["process", str(tmp_path / "f"), "--sequence-fps", "25", "-o", str(tmp_path / "out")]) in (2, 3)
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize("fps", ["0", "-1", "nan"])
+def test_a_rate_that_is_none_is_refused(fps: str, tmp_path: Path, capsys: Any) -> None:
+    assert run(["process", str(tmp_path), "--sequence-fps", fps]) == 2
+    assert "sequence_fps" in capsys.readouterr().err

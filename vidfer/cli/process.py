@@ -45,6 +45,10 @@ Start = Annotated[
 End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="Where to stop, written as --start.")]
 Fps = Annotated[float | None, typer.Option("--fps", metavar="F", help="Analyse F frames a second of video.")]
 Stride = Annotated[int | None, typer.Option("--stride", metavar="N", help="Analyse every Nth frame.")]
+SequenceFps = Annotated[
+    float | None,
+    typer.Option("--sequence-fps", metavar="F", help="Numbered pictures in a folder are a video with F a second."),
+]
 Stream = Annotated[int, typer.Option("--stream", metavar="N", help="Which video stream of the file, 0 is the first.")]
 DetectEvery = Annotated[
     str,
@@ -98,6 +102,7 @@ def process(
     end: End = None,
     fps: Fps = None,
     stride: Stride = None,
+    sequence_fps: SequenceFps = None,
     stream: Stream = 0,
     detect_every: DetectEvery = "auto",
     smooth: Smooth = "medium",
@@ -126,6 +131,7 @@ def process(
         end=end,
         fps=fps,
         stride=stride,
+        sequence_fps=sequence_fps,
         stream=stream,
         detect_every=detect_every,  # type: ignore[arg-type]  # "auto" and "3": read there
         smooth=smooth,

@@ -34,6 +34,7 @@ _TURNS = (
     Turn(transpose=True, mirror_y=True),
 )
 _ORIENTATION, _SHORT = 0x0112, 3
+_HEAD_BYTES = 1 << 16  # a JPEG has its EXIF in its first segments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +70,25 @@ def is_photo(path: Path) -> bool:
     return path.suffix.lower() in PHOTO_SUFFIXES
 
 
-def find_photos(inputs: Iterable[Path | str]) -> tuple[list[PhotoSet], list[Path]]:
+def find_photos(inputs: Iterable[Path | str], *, sequence: bool = False) -> tuple[list[PhotoSet], list[Path]]:
     """The photos among files and folders, and the inputs that are none.
 
     Photos that are named one by one go into one table, those of a folder into another. A folder that holds videos is
     one of videos: previews and covers that lie beside them are no subject.
+
+    Args:
+        inputs: Files and folders.
+        sequence: The photos are those of a sequence: of a folder those directly in it, whatever else it holds.
     """
     sets: list[PhotoSet] = []
     single: dict[Path, Path] = {}
     others: list[Path] = []
     for path in map(Path, inputs):
         if path.is_dir():
-            found = [] if holds_videos(path) else _photos_in(path)
+            if sequence:
+                found = sorted(one for one in path.iterdir() if is_photo(one) and one.is_file())
+            else:
+                found = [] if holds_videos(path) else _photos_in(path)
             if found:
                 sets.append(PhotoSet(root=path, path=path, photos=found))
             else:
@@ -137,6 +145,15 @@ def _upright(data: bytes) -> U8:
         raise InputError("it is damaged, cut off, or no JPEG, PNG, WebP, TIFF or BMP")
     image = cast(U8, cv2.cvtColor(blue_first, cv2.COLOR_BGR2RGB))
     return np.ascontiguousarray(_webp_turn(data).apply(image))
+
+
+def exif_turn_of(data: bytes) -> Turn:
+    """The turn that EXIF in a JPEG or PNG asks for."""
+    at = data.find(b"Exif\0\0", 0, _HEAD_BYTES)
+    if data[:2] == b"\xff\xd8":
+        return _exif_turn(data[at + 6 :]) if at >= 0 else Turn()
+    at = data.find(b"eXIf")
+    return _exif_turn(data[at + 4 :]) if at >= 0 else Turn()
 
 
 def _webp_turn(data: bytes) -> Turn:

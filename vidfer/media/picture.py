@@ -65,6 +65,11 @@ class Turn:
             return 270 if self.mirror_y else 90
         return 180 if self.mirror_y else 0
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether left and right change places, seen from the front: no rotation does that."""
+        return self.transpose ^ self.mirror_x ^ self.mirror_y
+
     def size(self, width: int, height: int) -> tuple[int, int]:
         """A size before or after the turn, from the other one."""
         return (height, width) if self.transpose else (width, height)

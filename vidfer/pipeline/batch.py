@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from vidfer.errors import VidferError
+from vidfer.errors import UsageError, VidferError
 from vidfer.media.inputs import find_videos
 from vidfer.media.photos import PhotoSet, find_photos
 from vidfer.pipeline.models import Models
@@ -14,10 +14,13 @@ from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.photos import name_of, process_photos
 from vidfer.pipeline.results import OnProgress, ProcessResult, Progress, result_names
 from vidfer.pipeline.run import process_file
+from vidfer.pipeline.sequence import process_sequence
 
 _log = logging.getLogger(__name__)
 
 Outcome = ProcessResult | tuple[Path, VidferError]
+
+_NO_SEQUENCE = "--sequence-fps is for folders of numbered pictures: leave it out for anything else"
 
 
 def process_many(
@@ -36,9 +39,13 @@ def process_many(
     Raises:
         VidferError: What concerns all sources: the networks.
     """
-    photos, others = find_photos(inputs)
-    videos, without = find_videos(others)
-    yield from without
+    photos, others = find_photos(inputs, sequence=options.sequence_fps is not None)
+    if options.sequence_fps is None:
+        videos, without = find_videos(others)
+        yield from without
+    else:
+        videos = []
+        yield from ((path, UsageError(f"{path}: {_NO_SEQUENCE}")) for path in others)
     sources: list[Path | PhotoSet] = [*videos, *photos]
     if not sources:
         return
@@ -49,7 +56,8 @@ def process_many(
         report = None if progress is None else _named(progress, path.name)
         try:
             if isinstance(source, PhotoSet):
-                outcome: Outcome = process_photos(source, options, name=name, models=models, progress=report)
+                process = process_photos if options.sequence_fps is None else process_sequence
+                outcome: Outcome = process(source, options, name=name, models=models, progress=report)
             else:
                 outcome = process_file(source, options, name=name, models=models, progress=report)
         except Exception as error:  # noqa: BLE001 (a fault of ours in one video is no reason to leave out the others)

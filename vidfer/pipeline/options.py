@@ -21,8 +21,10 @@ from vidfer.smooth import PRESETS
 from vidfer.vision.session import DEVICES, PRECISIONS
 
 LANDMARKS = (68, 478, None)
+_LEAST_FPS, _MOST_FPS = 0.001, 10_000.0
 # They decide where results go and how fast they come, not what is in the tables.
-_NOT_IN_THE_TABLE = ("output_dir", "overwrite", "render", "device", "precision")
+# The rate of a sequence is in the stamps of the video that is made of it.
+_NOT_IN_THE_TABLE = ("output_dir", "overwrite", "render", "device", "precision", "sequence_fps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class ProcessOptions:
         end: Moment to stop before, likewise.
         fps: Analyse so many frames per second of video.
         stride: Analyse every so-manieth frame; not together with `fps`.
+        sequence_fps: Numbered pictures are a video with so many a second; None for photos.
         stream: Which video stream of the file.
         detect_every: Frames between two runs of the detector; None lets it rest for up to 0.2 s.
         smooth: "off", "light", "medium" or "strong".
@@ -60,6 +63,7 @@ class ProcessOptions:
     end: str | None = None
     fps: float | None = None
     stride: int | None = None
+    sequence_fps: float | None = None
     stream: int = 0
     detect_every: int | None = None
     smooth: str = "medium"
@@ -79,6 +83,10 @@ class ProcessOptions:
             raise UsageError(f"detect_every is {self.detect_every}: give a number of frames from 1, or auto")
         if self.stream < 0:
             raise UsageError(f"stream is {self.stream}: give 0 for the first video stream, 1 for the second, ...")
+        if self.sequence_fps is not None and not _LEAST_FPS <= self.sequence_fps <= _MOST_FPS:
+            raise UsageError(
+                f"sequence_fps is {self.sequence_fps:g}: give {_LEAST_FPS:g} to {_MOST_FPS:g} pictures a second"
+            )
         self.sampling()
 
     def sampling(self) -> Sampling:
@@ -175,6 +183,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "start": _moment,
     "end": _moment,
     "fps": _rate,
+    "sequence_fps": _rate,
     "stride": _whole,
     "stream": partial(_whole, absent=None),
     "detect_every": partial(_whole, absent="auto"),
