@@ -127,6 +127,13 @@ def test_tables_of_others_are_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "pandas drops it" in failed([table], 3, capsys)
 
 
+def test_photos_have_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = made_up(tmp_path)
+    source = {**json.loads(pq.read_metadata(table).metadata[b"vidfer"])["source"], "container": "photos"}
+    table = made_up(tmp_path, source=source)
+    assert "is about photos, a report is about a video" in failed([table], 3, capsys)
+
+
 def test_the_report_of_another_run_or_none_is_said(tmp_path: Path) -> None:
     table = made_up(tmp_path)
     about = table.with_name("made.run.json")

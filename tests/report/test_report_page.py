@@ -272,6 +272,9 @@ def test_a_table_without_faces_or_without_times_makes_a_page(tmp_path):
     html, page = report(made_up(tmp_path, presence=[], frames=30))
     assert page.find("p", class_="nothing")[0].text == "No face was found."
     assert not page.find("article")
+    html, page = report(made_up(tmp_path, presence=[], frames=0))  # `--start` behind the end of what can be read
+    assert page.find("p", class_="nothing")[0].text == "No face was found."
+    assert page.find("dd")[0].text == "–"
     html, page = report(made_up(tmp_path, times=[None] * 100))
     assert not page.find("svg", class_="plot")
     assert not page.find("input")

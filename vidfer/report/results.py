@@ -45,6 +45,8 @@ def read_results(table: Path) -> Results:
             f"{table} is of schema version {about.get('schema_version')}, this vidfer reads {SCHEMA_VERSION}: use the "
             f"vidfer that wrote it ({about.get('vidfer_version', 'unknown')}), or run `vidfer process` again"
         )
+    if about["source"].get("container") == "photos":
+        raise InputError(f"{table} is about photos, a report is about a video: read the table itself")
     _check_columns(table)
     run, notes = _run_report(table, about)
     return Results(table=table, about={**run, **about}, tracks=_tracks(table, about), notes=notes)
