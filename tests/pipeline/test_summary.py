@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 from columns import column_array
 
+import vidfer
 from vidfer.errors import InputError, UsageError
 from vidfer.output.parquet import TableWriter
 from vidfer.pipeline.summary import SummaryOptions, parse_baseline, summarize_table
@@ -87,6 +89,22 @@ def test_time_is_that_of_the_stamps_at_a_variable_rate_and_with_gaps(tmp_path):
     assert (one.source, one.table) == ("talk.mp4", str(path))
     assert (one.video.frames, one.video.faces, one.video.most_faces) == (5, 2, 2)
     assert one.video.face_s == pytest.approx(sum(face.on_screen_s for face in one.faces))
+
+
+def test_time_of_a_real_video_of_a_variable_rate_is_that_of_ffprobe(shared_videos, ffprobe, tmp_path):
+    clip = shared_videos / "face_noface.mov"
+    found = vidfer.process(clip, output_dir=tmp_path, render=False, landmarks=None)
+    one = summarize_table(found.table_path)
+    (stream,) = ffprobe.ask(clip, "-select_streams", "v:0", "-show_entries", "stream=time_base")["streams"]
+    step_s = np.diff(ffprobe.frame_pts(clip)) * float(Fraction(stream["time_base"]))
+    assert np.ptp(step_s) > 0.005
+    until_next = np.append(step_s, np.median(step_s)).clip(max=0.5)
+    assert one.video.seconds == pytest.approx(until_next.sum(), abs=0.02)
+    seen = found.table.dropna(subset=["face_id"]).groupby("face_id")["frame"].unique()
+    assert [face.on_screen_s for face in one.faces] == pytest.approx(
+        [until_next[frames.astype(int)].sum() for frames in seen], abs=0.02
+    )
+    assert 0 < one.video.with_faces_s < 0.6 * one.video.seconds
 
 
 def test_bridged_rows_are_on_screen_but_not_measured(tmp_path):

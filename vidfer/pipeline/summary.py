@@ -1,7 +1,8 @@
 """`summary`: statistics of the faces in a table, read in pieces and only the columns that are needed.
 
-Rows come frame after frame, statistics need them face after face: in between they lie on the disk, 88 bytes each. So an
-hour takes hardly more memory than a minute: what is kept is 30 bytes a frame, and the rows of one or two faces.
+Rows come frame after frame, statistics need them face after face: in between they lie on the disk, 88 bytes each. Kept
+in memory are some 30 bytes a frame, and the rows of one or two faces: with two faces always on screen a minute takes
+130 MB, an hour 190, ten hours 480 (benchmarks/summary_memory.py).
 """
 
 from __future__ import annotations
