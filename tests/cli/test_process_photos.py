@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_named(results: Path) -> None:
     assert (counts["packets"], counts["decoded"], counts["undecodable"], counts["analysed"]) == (5, 3, 2, 3)
     assert (counts["faces"], counts["tracks"]) == (4, 4)
     assert len(report["warnings"]) == 2
-    assert report["smoothing"] == {"preset": "off"}
+    assert report["smoothing"]["preset"] == "off"
 
 
 def test_copies_are_drawn(results: Path, photos: Path) -> None:
@@ -146,6 +146,32 @@ def test_options_about_time_are_refused(option: list[str], photos: Path, tmp_pat
     assert run(["process", str(photos), "-o", str(tmp_path), *option]) == 2
     assert f"{option[0]} is for videos: leave it out for photos" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["smooth"], "is of photos, which have no time to smooth over"),
+        (["export", "--to", "mot"], "is of photos, which mot cannot tell apart: export it with --to csv"),
+        (["export", "--to", "openface"], "which openface cannot tell apart"),
+        (["export", "--to", "vtt"], "has no times, as of photos"),
+        (["summary"], "has no times"),
+        (["render"], "is not beside it"),
+    ],
+)
+def test_what_needs_time_refuses_photos(command: list[str], message: str, results: Path, capsys: Any) -> None:
+    before = sorted(results.iterdir())
+    assert run([command[0], str(results / "holiday.parquet"), *command[1:]]) == 3
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert sorted(results.iterdir()) == before
+
+
+def test_photos_go_to_pyfeat_with_their_names(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.csv"
+    assert run(["export", str(results / "holiday.parquet"), "--to", "pyfeat", "-o", str(out), "-q"]) == 0
+    assert pd.read_csv(out)["input"].tolist()[::2] == ["a.jpg", "deep/mirrored.png", "nobody.bmp"]
 
 
 def test_no_photo_that_can_be_read_is_an_error(tmp_path: Path, capsys: Any) -> None:

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from vidfer.errors import InputError, OutputError
 from vidfer.output import parquet
-from vidfer.output.parquet import TableWriter, open_table, read_footer
+from vidfer.output.parquet import TableWriter, batches, open_table, read_footer
 from vidfer.output.parts import PartWriter, read_parts
 from vidfer.schema import LandmarkCount, observation_schema, tracks_schema
 
@@ -257,3 +257,19 @@ def test_footer_of_a_foreign_table(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="no key `vidfer`"):
         read_footer(tmp_path / "a.parquet")
+
+
+def test_reading_in_pieces_keeps_no_more_than_a_row_group(tmp_path: Path) -> None:
+    """One iterator over the whole file does: 0.5 kB for each row of it."""
+    schema = observation_schema(68)
+    with TableWriter(tmp_path / "a.parquet", schema) as writer:
+        for seed in range(30):
+            writer.write(made_up(schema, 6000, seed))
+    with open_table(tmp_path / "a.parquet") as file:
+        assert file.num_row_groups >= 20
+        before, rows, most = pa.total_allocated_bytes(), 0, 0
+        for batch in batches(file, 500, ["frame", "face_id", "landmarks"]):
+            rows += len(batch)
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert rows == 180_000
+    assert most < 3 * parquet.ROW_GROUP_BYTES

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from vidfer.pipeline.report import TOPOLOGY, peak_rss_bytes
 from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder
 from vidfer.pipeline.still import still_analysis
 from vidfer.schema import SCHEMA_VERSION, observation_schema, tracks_schema
+from vidfer.smooth import Smoothing
 from vidfer.types import EMOTIONS, U8, Faces
 
 _OF_VIDEOS = ("start", "end", "fps", "stride", "identity", "embeddings")
@@ -222,7 +223,7 @@ class _PhotoRun:
             "emotion_labels": list(EMOTIONS),
             "landmark_topology": TOPOLOGY[self._options.landmarks],
             "tracker": {},
-            "smoothing": {"preset": "off"},
+            "smoothing": {"preset": "off", **asdict(Smoothing.preset("off"))},
             "options": self._options.deciding(),
             "config_sha256": self._config(),
         }

@@ -109,6 +109,8 @@ def _checked(path: Path) -> tuple[dict[str, Any], pa.Schema]:
     version = about.get("schema_version")
     if version != SCHEMA_VERSION:
         raise InputError(f"{path} has schema version {version}, this is for version {SCHEMA_VERSION}: process again")
+    if about["source"].get("container") == "photos":
+        raise InputError(f"{path} is of photos, which have no time to smooth over: use its raw columns")
     with open_table(path) as file:
         schema = restored(file.schema_arrow.empty_table()).schema
     lengths = [f.type.list_size // 2 for f in schema if f.name == "landmarks" and pa.types.is_fixed_size_list(f.type)]

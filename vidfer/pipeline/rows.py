@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from vidfer.errors import InputError, UsageError
 from vidfer.output.overlay import OverlayFace
-from vidfer.output.parquet import open_table
+from vidfer.output.parquet import batches, open_table
 from vidfer.types import DETECTED, EMOTIONS, FACE_STATUS, Frame
 
 HOLD_S = 0.5  # so long the last boxes stay on frames that were not sampled
@@ -200,8 +200,7 @@ def analysed_frames(table: Path, landmarks: bool) -> Generator[Analysed, None, N
         lacking = [name for name in wanted if name not in names]
         if lacking:
             raise InputError(f"{table} lacks the column {lacking[0]}: give a table made by `vidfer process`")
-        batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted)
-        rows = (row for batch in batches for row in _rows(batch, landmarks))
+        rows = (row for batch in batches(file, _BATCH_ROWS, wanted) for row in _rows(batch, landmarks))
         for (index, pts, time_s, shot), group in groupby(rows, key=itemgetter(0)):
             faces = [face for _, face in group if face is not None]
             yield Analysed(index=index, pts=pts, time_s=time_s, shot=shot, faces=faces)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidfer.errors import InputError
-from vidfer.output.parquet import open_table
+from vidfer.output.parquet import batches, open_table
 from vidfer.report.quality import FLAGS, flags
 from vidfer.report.series import MOST_POINTS, Series, SeriesMaker
 from vidfer.types import EMOTIONS, F64, I64, Bool
@@ -134,7 +134,7 @@ def gather(table: Path, tracks: Sequence[dict[str, Any]]) -> Gathered:
     makers = {face.id: SeriesMaker(face.span, face.row["frames"], points) for face in longest if face.span is not None}
     gap_s = max(_GAP_S, _GAP_STEPS * step_s)
     with open_table(table) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[*_FRAME, "face_id", *_NUMBERS]):
+        for batch in batches(file, _BATCH_ROWS, [*_FRAME, "face_id", *_NUMBERS]):
             _take_in(batch, faces, makers, gap_s, table)
     for number, maker in makers.items():
         faces[number].series = maker.series(step_s)
@@ -156,7 +156,7 @@ def _frames(table: Path) -> tuple[I64, F64, I64, I64]:
     """Number, time, shot and faces of every analysed frame."""
     parts = []
     with open_table(table) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=["frame", "timestamp", "shot", "n_faces"]):
+        for batch in batches(file, _BATCH_ROWS, ["frame", "timestamp", "shot", "n_faces"]):
             columns = [batch[name].to_numpy(zero_copy_only=False) for name in batch.schema.names]
             _, first = np.unique(columns[0], return_index=True)
             parts.append([column[first] for column in columns])

@@ -26,20 +26,22 @@ class Format:
         write: Writes a table.
         is_text: It can go to a terminal or another program.
         any_rows: It has the columns that one chooses, of any table; the others have columns of their own.
+        names_source: It tells the rows of one photo from those of another.
     """
 
     suffix: str
     write: Callable[[Job, BinaryIO], None]
     is_text: bool = True
     any_rows: bool = False
+    names_source: bool = True
 
 
 FORMATS = {
     "csv": Format(suffix=".csv", write=rows.write_csv, any_rows=True),
     "jsonl": Format(suffix=".jsonl", write=rows.write_jsonl, any_rows=True),
-    "openface": Format(suffix=".openface.csv", write=tools.write_openface),
+    "openface": Format(suffix=".openface.csv", write=tools.write_openface, names_source=False),
     "pyfeat": Format(suffix=".pyfeat.csv", write=tools.write_pyfeat),
-    "mot": Format(suffix=".mot.txt", write=tools.write_mot),
+    "mot": Format(suffix=".mot.txt", write=tools.write_mot, names_source=False),
     "elan": Format(suffix=".eaf", write=cues.write_elan),
     "srt": Format(suffix=".srt", write=cues.write_srt),
     "vtt": Format(suffix=".vtt", write=cues.write_vtt),
@@ -121,6 +123,8 @@ def export_to(table: Path, out: BinaryIO, options: ExportOptions) -> Exported:
     with open_reader(table, where) as reader:
         if reader.name == "tracks" and not options.format.any_rows:
             raise InputError(f"{table} has one row per track: give the table beside it, NAME.parquet")
+        if not options.format.names_source and reader.about["source"].get("container") == "photos":
+            raise InputError(f"{table} is of photos, which {options.to} cannot tell apart: export it with --to csv")
         options.format.write(Job(reader=reader, columns=tuple(options.columns), wide=options.wide), out)
         return Exported(rows=reader.rows, rows_kept=reader.rows_kept)
 

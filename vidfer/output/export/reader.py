@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from vidfer.errors import InputError
 from vidfer.output.export.where import Where
-from vidfer.output.parquet import FOOTER_KEY, footer_of, open_table, restored
+from vidfer.output.parquet import FOOTER_KEY, batches, footer_of, open_table, restored
 from vidfer.schema import SCHEMA_VERSION, Column, TableName, columns
 
 _MOST_ROWS = 8192
@@ -76,10 +76,8 @@ class Reader:
         row_bytes = 4 * sum(getattr(self.schema.field(name).type, "list_size", 1) for name in names)
         rows = max(1, min(_MOST_ROWS, _BATCH_BYTES // row_bytes))
         try:
-            for group in range(self._file.num_row_groups):
-                # Group by group: one iterator over the whole file keeps 0.5 kB for each row that it has read.
-                for batch in self._file.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
-                    yield batch.select(names)
+            for batch in batches(self._file, rows, names):
+                yield batch.select(names)
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{self.path} is damaged ({reason}): make it again with `vidfer process`") from error
