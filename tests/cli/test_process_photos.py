@@ -141,6 +141,31 @@ def test_a_second_time_nothing_is_done_and_other_photos_are_refused(
     assert "renamed.jpg" in pq.read_table(there / "holiday.parquet")["source"].to_pylist()
 
 
+def test_an_interrupted_run_leaves_nothing_and_begins_anew(photos: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    from vidfer.pipeline import photos as module
+
+    def stop(path: Path) -> Any:
+        if path.name == "mirrored.png":
+            raise KeyboardInterrupt
+        return read_photo(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_photo", stop)
+        assert run(["process", str(photos), "-o", str(tmp_path), "-q"]) == 130
+    assert list(tmp_path.iterdir()) == []
+    assert run(["process", str(photos), "-o", str(tmp_path), "-q"]) == 0
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(photos: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "holiday.annotated").mkdir()
+    (tmp_path / "holiday.annotated" / "mine.jpg").touch()
+    for options in ([], ["--overwrite"]):
+        assert run(["process", str(photos), "-o", str(tmp_path), *options]) == 2
+        assert "holiday.annotated is there already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.annotated"]
+
+
 @pytest.mark.parametrize("option", [["--start", "1"], ["--fps", "2"], ["--identity"]])
 def test_options_about_time_are_refused(option: list[str], photos: Path, tmp_path: Path, capsys: Any) -> None:
     assert run(["process", str(photos), "-o", str(tmp_path), *option]) == 2

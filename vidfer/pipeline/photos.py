@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import cv2
 
-import vidfer
 from vidfer.errors import InputError, OutputError, UsageError, one_line
-from vidfer.media.photos import ANNOTATED_FOLDER, Photo, PhotoSet, read_photo
+from vidfer.media.photos import ANNOTATED_FOLDER, PhotoSet, read_photo
 from vidfer.output.files import write_text, writing, written_whole
 from vidfer.output.overlay import draw
 from vidfer.output.parquet import TableWriter, open_table, read_footer
 from vidfer.pipeline.looks import Looker
 from vidfer.pipeline.models import Models
 from vidfer.pipeline.options import ProcessOptions, config_hash
+from vidfer.pipeline.photo_report import PhotosSeen, newest, photo_footer, photo_report
 from vidfer.pipeline.photo_rows import drawn_faces, photo_rows, photo_tracks
-from vidfer.pipeline.report import TOPOLOGY, peak_rss_bytes
 from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder
 from vidfer.pipeline.still import still_analysis
-from vidfer.schema import SCHEMA_VERSION, observation_schema, tracks_schema
-from vidfer.smooth import Smoothing
-from vidfer.types import EMOTIONS, U8, Faces
+from vidfer.schema import observation_schema, tracks_schema
+from vidfer.types import U8, Faces
 
 _OF_VIDEOS = ("start", "end", "fps", "stride", "identity", "embeddings")
 _QUALITY = 92
-_RATIO = "1/1"
-
-
-@dataclass(slots=True, kw_only=True)
-class _Seen:
-    """What was read so far."""
-
-    began: float = field(default_factory=time.perf_counter)
-    bytes: int = 0
-    sizes: set[tuple[int, int]] = field(default_factory=set)
-    digest: Any = field(default_factory=hashlib.sha256)
-    faces: int = 0
-    unreadable: list[dict[str, str]] = field(default_factory=list)
-
-    def add(self, name: str, photo: Photo, faces: Faces) -> None:
-        """One more photo."""
-        self.bytes += photo.size
-        self.sizes.add((photo.image.shape[1], photo.image.shape[0]))
-        self.digest.update(f"{photo.sha256}  {name}\n".encode())
-        self.faces += len(faces)
 
 
 def process_photos(
@@ -110,6 +86,7 @@ class _PhotoRun:
         self._photos, self._options, self._outputs, self._models = photos, options, outputs, models
         self._progress = progress
         self._folder = outputs.table.with_name(f"{outputs.table.stem}{ANNOTATED_FOLDER}")
+        self._drawn = self._folder.with_name(f".{self._folder.name}")  # hidden until all are there
 
     def earlier(self) -> ProcessResult | None:
         """What an earlier run of the same photos with the same options left; None where there is something to do.
@@ -135,7 +112,7 @@ class _PhotoRun:
     def _is_same(self, report: dict[str, Any]) -> bool:
         if report.get("config_sha256") != self._config() or report != {**report, **read_footer(self._outputs.table)}:
             return False
-        if report.get("source_modified_utc") != _newest(self._photos):
+        if report.get("source_modified_utc") != newest(self._photos):
             return False
         with open_table(self._outputs.table) as file:
             sources = set(file.read(columns=["source"])["source"].unique().to_pylist())
@@ -146,9 +123,12 @@ class _PhotoRun:
 
     def do(self) -> ProcessResult:
         """Look at all photos and write the results."""
-        seen = _Seen()
+        seen = PhotosSeen()
         schema = observation_schema(self._options.landmarks)  # type: ignore[arg-type]
         with ExitStack() as stack:
+            stack.callback(shutil.rmtree, self._drawn, ignore_errors=True)
+            shutil.rmtree(self._drawn, ignore_errors=True)  # of a run that was killed
+            self._refuse_copies()
             tracks = stack.enter_context(TableWriter(self._outputs.tracks, tracks_schema()))
             table = stack.enter_context(TableWriter(self._outputs.table, schema))
             self._look(seen, table, tracks)
@@ -156,14 +136,17 @@ class _PhotoRun:
                 first, count = seen.unreadable[0], len(seen.unreadable)
                 which = f"{count} photos in it can be read; {first['source']}" if count > 1 else "it can be read"
                 raise InputError(f"{self._photos.path}: none of {which}: {first['reason']}")
-            about = self._about(seen)
+            about = photo_footer(self._photos, seen, self._options, self._models)
             for writer in (table, tracks):
                 writer.set_metadata(about)
-        report = self._report(about, seen)
+            if self._options.render:
+                self._replace_copies()
+        written = [self._outputs.table, self._outputs.tracks, *([self._folder] if self._options.render else [])]
+        report = photo_report(about, self._photos, seen, written)
         write_text(self._outputs.report, json.dumps(report, indent=1) + "\n")
         return self._result(report, "done")
 
-    def _look(self, seen: _Seen, table: TableWriter, tracks: TableWriter) -> None:
+    def _look(self, seen: PhotosSeen, table: TableWriter, tracks: TableWriter) -> None:
         analyse = still_analysis(Looker(self._models.detector, self._models.network))
         for number, (path, name) in enumerate(zip(self._photos.photos, self._photos.names(), strict=True), start=1):
             try:
@@ -181,7 +164,7 @@ class _PhotoRun:
             self._tell(number, seen)
 
     def _draw(self, name: str, image: U8, faces: Faces) -> None:
-        path = self._folder / (name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg")
+        path = self._drawn / (name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg")
         drawn = draw(image, drawn_faces(faces, self._options.landmarks))
         done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         if not done:
@@ -191,7 +174,22 @@ class _PhotoRun:
         with written_whole(path) as file:
             file.write(jpeg.tobytes())
 
-    def _tell(self, number: int, seen: _Seen) -> None:
+    def _refuse_copies(self) -> None:
+        """Refuse to replace a folder that no report says to be ours: somebody's pictures may be in it."""
+        ours = (self._outputs.read_report() or {}).get("outputs", [])
+        if self._options.render and self._folder.exists() and self._folder.name not in ours:
+            raise UsageError(
+                f"{self._folder} is there already, and no report says that it is of `vidfer process`: move it "
+                "elsewhere, or choose another folder with -o"
+            )
+
+    def _replace_copies(self) -> None:
+        with writing(self._folder):
+            if self._folder.exists():
+                shutil.rmtree(self._folder)
+            self._drawn.rename(self._folder)
+
+    def _tell(self, number: int, seen: PhotosSeen) -> None:
         if self._progress is None:
             return
         progress = Progress(
@@ -204,74 +202,6 @@ class _PhotoRun:
         )
         self._progress(progress)
 
-    def _about(self, seen: _Seen) -> dict[str, Any]:
-        """The footer of both tables."""
-        total, unreadable = len(self._photos.photos), len(seen.unreadable)
-        read = total - unreadable
-        counts = {"packets": total, "decoded": read, "undecodable": unreadable, "analysed": read}
-        none = dict.fromkeys(("corrupt", "discarded", "dropped", "not_sampled"), 0)
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "vidfer_version": vidfer.__version__,
-            "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-            "source": self._source(seen),
-            "counts": {**counts, **none, "faces": seen.faces, "tracks": seen.faces},
-            "unreadable": seen.unreadable,
-            "decoder": f"OpenCV {cv2.__version__}",
-            "sampling": dict.fromkeys(("start", "end", "fps", "stride")),
-            "models": self._models.entries,
-            "emotion_labels": list(EMOTIONS),
-            "landmark_topology": TOPOLOGY[self._options.landmarks],
-            "tracker": {},
-            "smoothing": {"preset": "off", **asdict(Smoothing.preset("off"))},
-            "options": self._options.deciding(),
-            "config_sha256": self._config(),
-        }
-
-    def _source(self, seen: _Seen) -> dict[str, Any]:
-        # 0 where they differ: photos of several sizes have none in common.
-        width, height = next(iter(seen.sizes)) if len(seen.sizes) == 1 else (0, 0)
-        suffixes = {path.suffix.lower().removeprefix(".") for path in self._photos.photos}
-        return {
-            "name": self._photos.path.resolve().name,
-            "size": seen.bytes,
-            "sha256": seen.digest.hexdigest(),
-            "container": "photos",
-            "codec": ",".join(sorted(suffixes)),
-            "width": width,
-            "height": height,
-            "coded_width": width,
-            "coded_height": height,
-            "rotation": 0,
-            "sample_aspect_ratio": _RATIO,
-            "time_base": _RATIO,
-            "average_frame_rate": None,
-            "variable_frame_rate": False,
-            "duration_s": None,
-            "frames_declared": len(self._photos.photos),
-            "stream": 0,
-            "has_audio": False,
-        }
-
-    def _report(self, about: dict[str, Any], seen: _Seen) -> dict[str, Any]:
-        wall_s, peak = time.perf_counter() - seen.began, peak_rss_bytes()
-        written = [self._outputs.table, self._outputs.tracks, *([self._folder] if self._options.render else [])]
-        timings = {
-            "wall_s": round(wall_s, 3),
-            "frames_per_second": round(about["counts"]["decoded"] / wall_s, 2),
-            "times_real_time": None,
-            "resumed_frames": 0,
-            "stages": {},
-        }
-        return {
-            **about,
-            "state": "done",
-            "source_modified_utc": _newest(self._photos),
-            "warnings": [f"{one['source']} cannot be read: {one['reason']}" for one in seen.unreadable],
-            "outputs": [path.name for path in written],
-            "timings": timings if peak is None else {**timings, "peak_rss_bytes": peak},
-        }
-
     def _result(self, report: dict[str, Any], state: str) -> ProcessResult:
         return ProcessResult(
             source=self._photos.path,
@@ -282,15 +212,3 @@ class _PhotoRun:
             report=report,
             state=state,
         )
-
-
-def _newest(photos: PhotoSet) -> str:
-    """When one of the photos was changed last."""
-    return datetime.fromtimestamp(max(map(_changed, photos.photos)), UTC).isoformat()
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # reading it says why
-        return 0.0
