@@ -65,7 +65,7 @@ def process(
         path: The video, the photo or the folder.
         progress: Called now and then with how far the run is.
         **options: The attributes of `ProcessOptions` by name, as on the command line: output_dir, overwrite, render,
-            landmarks, start, end, fps, stride, stream, detect_every, smooth, identity, embeddings,
+            landmarks, start, end, fps, stride, sequence_fps, stream, detect_every, smooth, identity, embeddings,
             device.
 
     Returns:

@@ -110,7 +110,5 @@ def _videos_in(folder: Path) -> list[Path]:
     videos = sorted(_videos_of(folder))
     if not videos:
         known = " ".join(VIDEO_SUFFIXES)
-        raise InputError(
-            f"{folder} is a folder without videos and photos: known are {known}; name other files one by one"
-        )
+        raise InputError(f"{folder} is a folder without videos: known are {known}; name other files one by one")
     return videos
