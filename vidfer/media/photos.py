@@ -84,7 +84,7 @@ def find_photos(inputs: Iterable[Path | str], *, sequence: bool = False) -> tupl
     single: dict[Path, Path] = {}
     others: list[Path] = []
     for path in map(Path, inputs):
-        if path.is_dir():
+        if _is_folder(path):
             if sequence:
                 found = sorted(one for one in path.iterdir() if is_photo(one) and one.is_file())
             else:
@@ -104,6 +104,13 @@ def find_photos(inputs: Iterable[Path | str], *, sequence: bool = False) -> tupl
         root = Path(os.path.commonpath([path.parent for path in single]))
         sets.append(PhotoSet(root=root, path=root, photos=sorted(single)))
     return sets, others
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # no name that the system takes: opening it says so
+        return False
 
 
 def _photos_in(folder: Path) -> list[Path]:
