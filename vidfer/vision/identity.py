@@ -18,7 +18,8 @@ class IdentityOptions:
     """When two tracks are one person.
 
     Tracks that are surely one person are joined before (`LinkOptions.join_cosine`). What is left are people who came
-    back looking otherwise; the mean of a whole track says more than a moment, so less likeness is enough.
+    back looking otherwise; the mean of a whole track says more than a moment, so less likeness is enough. Chosen with
+    `benchmarks/linking.py`: from 0.52 on nobody is taken for another there.
 
     Attributes:
         identity_cosine: Least likeness of two tracks, or of two groups of them: the cosine of their mean embeddings,
@@ -26,7 +27,7 @@ class IdentityOptions:
         identity_doubt: Weight of doubt in short tracks, in tenths of a second of looking.
     """
 
-    identity_cosine: float = 0.54
+    identity_cosine: float = 0.56
     identity_doubt: float = 1.0
 
 

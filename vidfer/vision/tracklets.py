@@ -23,10 +23,10 @@ class LinkOptions:
     """When tracklets are split and joined; cosines are between mean embeddings and belong to the network in use.
 
     Chosen with `benchmarks/linking.py`: halves and seconds of clips of 16 persons joined into one file, holes in
-    them, and strangers who follow each other in one place. Nobody is merged from join_cosine 0.5 on, where the
-    likeness of strangers ends at 0.51 and that of the same person begins at 0.74; composite_dev and interview2 have
-    no switch. The networks have seen crops of these clips; of persons held out of training, 1 in 10,000 pairs of
-    strangers' pictures has 0.6 or more.
+    them, and strangers who follow each other in one place. Nobody is merged from join_cosine 0.52 on; the likeness of
+    strangers ends at 0.55, that of two halves of a clip begins at 0.77. Of 16 persons who stand in one spot, one after
+    the other without a pause, three pairs share a track. composite_dev and interview2 have no switch. The networks have
+    seen crops of these clips; of persons held out of training, 1 in 1,000 pairs of strangers' pictures has 0.53.
 
     Attributes:
         split_window_s: Length of the two windows that are compared around a possible split.
@@ -45,12 +45,12 @@ class LinkOptions:
 
     split_window_s: float = 0.3
     split_min_frames: int = 3
-    split_cosine: float = 0.25
-    join_cosine: float = 0.58
+    split_cosine: float = 0.30
+    join_cosine: float = 0.60
     join_doubt: float = 1.0
-    return_cosine: float = 0.46
+    return_cosine: float = 0.56
     return_gap_s: float = 10.0
-    follow_cosine: float = 0.45
+    follow_cosine: float = 0.55
     follow_gap_s: float = 1.0
     follow_reach: float = 0.5
     follow_speed: float = 2.0
