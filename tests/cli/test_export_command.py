@@ -276,7 +276,7 @@ def a_folder(path: Path) -> Path:
     ("make", "message"),
     [
         (lambda path: path, "does not exist: give a table made by `vidfer process`"),
-        (other_version, "has schema version 2, this vidfer reads version 1: export it with vidfer 9.1.0"),
+        (other_version, "has schema version 2, this vidfer reads version 1: use the vidfer that wrote it (9.1.0)"),
         (cut_off, "is not a complete Parquet file"),
         (damaged_inside, "is damaged"),
         (empty, "is empty: no frame was analysed"),

@@ -102,6 +102,7 @@ def test_what_is_refused_leaves_nothing(table: Path, tmp_path: Path, capsys: pyt
     tracks = table.with_name("two_faces.tracks.parquet")
     assert "give the table of faces beside it" in failed([tracks], 3, capsys)
     assert "does not exist" in failed([tmp_path / "none.parquet"], 3, capsys)
+    assert "is a folder: give a table" in failed([tmp_path], 3, capsys)
     assert "not a complete Parquet file" in failed([CLIP, "-o", tmp_path / "x.html"], 3, capsys)
     assert "ends in .html" in failed([table, "-o", tmp_path / "x.pdf"], 2, capsys)
     assert "cannot write" in failed([table, "--no-thumbnails", "-o", tmp_path / "no" / "x.html"], 1, capsys)
@@ -112,7 +113,7 @@ def test_what_is_refused_leaves_nothing(table: Path, tmp_path: Path, capsys: pyt
 
 def test_tables_of_others_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = made_up(tmp_path, schema_version=7)
-    assert "is of schema version 7, this vidfer reads 1: use the vidfer that wrote it (0.1.0)" in failed(
+    assert "has schema version 7, this vidfer reads version 1: use the vidfer that wrote it (0.1.0)" in failed(
         [table], 3, capsys
     )
     table = made_up(tmp_path)

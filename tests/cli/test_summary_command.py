@@ -156,6 +156,8 @@ def test_what_is_there_is_replaced_only_when_asked(table, tmp_path, capsys):
         (["--baseline", "10f-20f"], "0:05-0:15, or auto"),
         (["--prominence", "0"], "above 0"),
         (["--window", "0.1"], "1 or more seconds"),
+        (["--window", "nan"], "1 or more seconds"),
+        (["--window", "inf", "--to", "json"], "1 or more seconds"),  # JSON knows no infinity
         (["--max-lag", "9"], "at most those of the window"),
         (["--to", "excel"], "parquet"),
     ],

@@ -28,7 +28,7 @@ from vidfer.output.parquet import TableWriter
 from vidfer.pipeline import render as module
 from vidfer.pipeline.render import render
 from vidfer.pipeline.results import Progress
-from vidfer.schema import observation_schema
+from vidfer.schema import SCHEMA_VERSION, observation_schema
 
 FRAMES = 90
 SLOW = """
@@ -73,7 +73,8 @@ def table(video: Path, tmp_path: Path) -> Path:
     path = tmp_path / "v.parquet"
     with TableWriter(path, observation_schema(None)) as writer:
         writer.write(pa.table(arrays, schema=observation_schema(None)))
-        writer.set_metadata({"source": {"name": "v.mp4", "size": video.stat().st_size}})
+        about = {"schema_version": SCHEMA_VERSION, "source": {"name": "v.mp4", "size": video.stat().st_size}}
+        writer.set_metadata(about)
     return path
 
 

@@ -21,7 +21,7 @@ from vidfer.output.parquet import TableWriter
 from vidfer.pipeline.render import render
 from vidfer.pipeline.results import Progress
 from vidfer.pipeline.rows import HOLD_S
-from vidfer.schema import LandmarkCount, observation_schema
+from vidfer.schema import SCHEMA_VERSION, LandmarkCount, observation_schema
 from vidfer.types import EMOTIONS, FACE_STATUS, PREDICTED
 
 TIME_BASE = Fraction(1, 19200)  # fine enough for MP4 to keep it
@@ -55,6 +55,7 @@ def make_table(
     *,
     pts: Sequence[int | None] = PTS,
     landmarks: LandmarkCount | None = 68,
+    version: int = SCHEMA_VERSION,
     **source: object,
 ) -> Path:
     schema = observation_schema(landmarks)
@@ -91,7 +92,7 @@ def make_table(
         arrays.append(column_array(given, column.type, valid))  # type: ignore[arg-type]
     with TableWriter(path, schema) as writer:
         writer.write(pa.table(arrays, schema=schema))
-        writer.set_metadata({"source": source, "emotion_labels": list(EMOTIONS)})
+        writer.set_metadata({"schema_version": version, "source": source, "emotion_labels": list(EMOTIONS)})
     return path
 
 
@@ -218,6 +219,8 @@ def test_table_of_another_video_is_refused(video: Path, tmp_path: Path) -> None:
     refused(video, longer, out, InputError, "it goes on with frame 60, the video ended before")
     other = make_table(tmp_path / "c.parquet", rows, size=17)
     refused(video, other, out, InputError, "it was made from 17 bytes, the video has")
+    later = make_table(tmp_path / "d.parquet", rows, version=2)
+    refused(video, later, out, InputError, "has schema version 2, this vidfer reads version 1: use the vidfer")
 
 
 def test_what_is_missing_is_named(video: Path, tmp_path: Path) -> None:
@@ -227,7 +230,7 @@ def test_what_is_missing_is_named(video: Path, tmp_path: Path) -> None:
     refused(video, tmp_path / "none.parquet", out, InputError, "does not exist")
     refused(tmp_path / "none.mp4", table, out, InputError, "does not exist")
     with TableWriter(tmp_path / "d.parquet", pa.schema([pa.field("frame", pa.int64())])) as writer:
-        writer.set_metadata({})
+        writer.set_metadata({"schema_version": SCHEMA_VERSION})
     refused(video, tmp_path / "d.parquet", out, InputError, "lacks the column pts")
 
 

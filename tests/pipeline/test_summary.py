@@ -240,7 +240,7 @@ def test_what_is_no_table_is_one_line_with_a_way_on(tmp_path):
     broken.write_bytes(timeless.read_bytes()[:500])
     pa.parquet.write_table(pa.table({"a": [1]}), foreign)
     wanted = {
-        other: "schema version 9, this is for version 1: process again",
+        other: "schema version 9, this vidfer reads version 1: use the vidfer",
         timeless: "has no times",
         lacking: "lacks shot, epoch, .* `vidfer schema`",
         empty: "has no rows",

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from vidfer.errors import InputError
 from vidfer.output.files import put_in_place, writing
+from vidfer.schema import SCHEMA_VERSION
 
 FOOTER_KEY = "vidfer"
 ROW_GROUP_ROWS = 65_536
@@ -198,6 +199,8 @@ def open_table(path: Path) -> Iterator[pq.ParquetFile]:
 def _unreadable(path: Path, error: Exception) -> str:
     if not path.exists():
         return f"{path} does not exist: give a table made by `vidfer process`"
+    if path.is_dir():
+        return f"{path} is a folder: give a table made by `vidfer process`"
     reason = str(error).splitlines()[0]
     return f"{path} is not a complete Parquet file ({reason}): give a table made by `vidfer process`"
 
@@ -213,6 +216,24 @@ def read_footer(path: Path) -> dict[str, Any]:
     if found is None:
         raise InputError(f"{path} has no key `{FOOTER_KEY}` in its footer: pandas drops it when it rewrites a table")
     return found
+
+
+def check_version(path: Path, about: Mapping[str, Any]) -> None:
+    """Check that a table is of this version of the schema.
+
+    Args:
+        path: The table.
+        about: Its footer.
+
+    Raises:
+        InputError: It is of another one.
+    """
+    version = about.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path} has schema version {version}, this vidfer reads version {SCHEMA_VERSION}: use the vidfer that "
+            f"wrote it ({about.get('vidfer_version', 'unknown')}), or run `vidfer process` again"
+        )
 
 
 def batches(file: pq.ParquetFile, rows: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

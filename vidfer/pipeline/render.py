@@ -24,7 +24,7 @@ from vidfer.output.canvas import Canvas
 from vidfer.output.mosaic import hide_all, hide_faces
 from vidfer.output.overlay import Overlay
 from vidfer.output.panel import WINDOW_S, Panel
-from vidfer.output.parquet import read_footer
+from vidfer.output.parquet import check_version, read_footer
 from vidfer.pipeline.queues import read_ahead
 from vidfer.pipeline.results import OnProgress, Progress
 from vidfer.pipeline.rows import HIDE_AROUND_S, Analysed, MismatchError, Surroundings, analysed_frames, most_faces
@@ -68,7 +68,9 @@ def render(
         UsageError: The table has no landmarks to draw.
         OutputError: The result cannot be written.
     """
-    source = read_footer(table).get("source", {})
+    about = read_footer(table)
+    check_version(table, about)
+    source = about.get("source", {})
     with VideoFile(video, stream=source.get("stream", 0)) as file, closing(analysed_frames(table, landmarks)) as rows:
         check_source(video, table, file.info, source, by_contents=not source_is_checked)
         beside = _panel(file, most_faces(table)) if panel else None

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from vidfer.errors import InputError, UsageError
 from vidfer.output.files import write_text, writing
-from vidfer.output.parquet import TableWriter, open_table, read_footer, restored
+from vidfer.output.parquet import TableWriter, check_version, open_table, read_footer, restored
 from vidfer.pipeline.earlier import made_again
 from vidfer.pipeline.options import config_hash
 from vidfer.pipeline.results import Outputs, make_folder
@@ -26,7 +26,7 @@ from vidfer.pipeline.scratch import Scratch, Slots
 from vidfer.pipeline.tables import smoothed_columns
 from vidfer.pipeline.timeline import Timeline, usual_interval_s
 from vidfer.pipeline.tracks import SMOOTHED, keep
-from vidfer.schema import SCHEMA_VERSION, observation_schema, tracks_schema
+from vidfer.schema import observation_schema, tracks_schema
 from vidfer.smooth import Smoothing
 from vidfer.types import EMOTIONS, F64, I64, Bool
 
@@ -106,9 +106,7 @@ def _checked(path: Path) -> tuple[dict[str, Any], pa.Schema]:
     if path.suffix != _SUFFIX:
         raise InputError(f"{path} is not named NAME{_SUFFIX}: give a table made by `vidfer process`")
     about = read_footer(path)
-    version = about.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{path} has schema version {version}, this is for version {SCHEMA_VERSION}: process again")
+    check_version(path, about)
     if about["source"].get("container") == "photos":
         raise InputError(f"{path} is of photos, which have no time to smooth over: use its raw columns")
     with open_table(path) as file:

@@ -7,6 +7,7 @@ in memory are some 30 bytes a frame, and the rows of one or two faces: with two 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,10 +22,9 @@ import pyarrow.compute as pc
 
 from vidfer.errors import InputError, UsageError
 from vidfer.media.timecode import parse_timecode
-from vidfer.output.parquet import open_table, read_footer
+from vidfer.output.parquet import check_version, open_table, read_footer
 from vidfer.pipeline.scratch import Scratch, Slots
 from vidfer.pipeline.timeline import Timeline, usual_interval_s
-from vidfer.schema import SCHEMA_VERSION
 from vidfer.stats.affect import AffectSummary
 from vidfer.stats.baseline import Span, baseline
 from vidfer.stats.series import Affect, FaceSeries, frame_durations
@@ -59,7 +59,7 @@ class SummaryOptions:
     def __post_init__(self) -> None:
         if not 0 < self.least_prominence <= 2:
             raise UsageError(f"prominence is {self.least_prominence}: give a number above 0 and at most 2")
-        if self.synchrony is not None and self.synchrony.window_s < 1:
+        if self.synchrony is not None and not 1 <= self.synchrony.window_s < math.inf:
             raise UsageError(f"window is {self.synchrony.window_s:g}: give 1 or more seconds")
         if self.synchrony is not None and not 0 < self.synchrony.max_lag_s <= self.synchrony.window_s:
             raise UsageError(f"max lag is {self.synchrony.max_lag_s:g}: give seconds, at most those of the window")
@@ -113,9 +113,7 @@ def _checked(path: Path) -> dict[str, Any]:
     if path.name.endswith(".tracks.parquet"):
         raise InputError(f"{path} has one row per track: give the table beside it, NAME.parquet")
     about = read_footer(path)
-    version = about.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{path} has schema version {version}, this is for version {SCHEMA_VERSION}: process again")
+    check_version(path, about)
     with open_table(path) as file:
         names, rows = set(file.schema_arrow.names), file.metadata.num_rows
     if lacking := [name for name in _NEEDED if name not in names]:

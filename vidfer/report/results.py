@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vidfer.errors import InputError
-from vidfer.output.parquet import open_table, read_footer
-from vidfer.schema import SCHEMA_VERSION, columns
+from vidfer.output.parquet import check_version, open_table, read_footer
+from vidfer.schema import columns
 
 _TRACKS = ".tracks.parquet"
 
@@ -40,11 +40,7 @@ def read_results(table: Path) -> Results:
     if table.name.endswith(_TRACKS):
         raise InputError(f"{table} holds tracks: give the table of faces beside it, {_beside(table)}")
     about = read_footer(table)
-    if about.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(
-            f"{table} is of schema version {about.get('schema_version')}, this vidfer reads {SCHEMA_VERSION}: use the "
-            f"vidfer that wrote it ({about.get('vidfer_version', 'unknown')}), or run `vidfer process` again"
-        )
+    check_version(table, about)
     if about["source"].get("container") == "photos":
         raise InputError(f"{table} is about photos, a report is about a video: read the table itself")
     _check_columns(table)

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from vidfer.errors import InputError
 from vidfer.output.export.where import Where
-from vidfer.output.parquet import FOOTER_KEY, batches, footer_of, open_table, restored
-from vidfer.schema import SCHEMA_VERSION, Column, TableName, columns
+from vidfer.output.parquet import FOOTER_KEY, batches, check_version, footer_of, open_table, restored
+from vidfer.schema import Column, TableName, columns
 
 _MOST_ROWS = 8192
 # Text takes some times the bytes of its numbers, and as much again in Python: 4 MB took 80 MB more, and as long.
@@ -91,8 +91,6 @@ def open_reader(path: Path, where: Where) -> Iterator[Reader]:
         InputError: It is missing, damaged, empty, of another version, or no table of ours.
         UsageError: A condition does not fit to its columns.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: give a table made by `vidfer process`")
     with open_table(path) as file:
         yield Reader(path, file, where)
 
@@ -104,13 +102,7 @@ def _footer(path: Path, file: pq.ParquetFile) -> dict[str, Any]:
             f"{path} has no key `{FOOTER_KEY}` in its footer: other programs drop it when they rewrite a table; "
             "export the one that vidfer wrote"
         )
-    version = about.get("schema_version")
-    if version != SCHEMA_VERSION:
-        writer = about.get("vidfer_version", "that wrote it")
-        raise InputError(
-            f"{path} has schema version {version}, this vidfer reads version {SCHEMA_VERSION}: export it with vidfer "
-            f"{writer}, or process the video again"
-        )
+    check_version(path, about)
     return about
 
 
