@@ -77,7 +77,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, picture: Image.Image) -> Pa
 @pytest.fixture(scope="module")
 def results(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results")
-    assert run(["process", str(photos), "-o", str(out), "-q"]) == 0
+    assert run(["process", str(photos), "-o", str(out), "-q"]) == 4  # two cannot be read
     return out
 
 
@@ -130,14 +130,14 @@ def test_a_second_time_nothing_is_done_and_other_photos_are_refused(
 ) -> None:
     there, mine = shutil.copytree(results, tmp_path / "r"), shutil.copytree(photos, tmp_path / "holiday")
     before = (there / "holiday.parquet").stat().st_mtime_ns
-    assert run(["process", str(mine), "-o", str(there)]) == 0
+    assert run(["process", str(mine), "-o", str(there)]) == 4
     assert "already done" in capsys.readouterr().out
     assert (there / "holiday.parquet").stat().st_mtime_ns == before
     (mine / "a.jpg").rename(mine / "renamed.jpg")
     for options in ([], ["--landmarks", "none"]):
         assert run(["process", str(mine), "-o", str(there), *options]) == 2
         assert "made from other photos or with other options: choose --overwrite" in capsys.readouterr().err
-    assert run(["process", str(mine), "-o", str(there), "--overwrite", "-q", "--no-render"]) == 0
+    assert run(["process", str(mine), "-o", str(there), "--overwrite", "-q", "--no-render"]) == 4
     assert "renamed.jpg" in pq.read_table(there / "holiday.parquet")["source"].to_pylist()
 
 
@@ -153,8 +153,17 @@ def test_an_interrupted_run_leaves_nothing_and_begins_anew(photos: Path, tmp_pat
         patch.setattr(module, "read_photo", stop)
         assert run(["process", str(photos), "-o", str(tmp_path), "-q"]) == 130
     assert list(tmp_path.iterdir()) == []
-    assert run(["process", str(photos), "-o", str(tmp_path), "-q"]) == 0
+    assert run(["process", str(photos), "-o", str(tmp_path), "-q"]) == 4
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_quiet_names_what_cannot_be_read(photos: Path, results: Path, capsys: Any) -> None:
+    capsys.readouterr()
+    assert run(["process", str(photos), "-o", str(results), "-q"]) == 4  # done already, and lacks the same two
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert [line.split()[2] for line in error.splitlines()] == ["cut.jpg", "empty.png"]
+    assert all(line.startswith("vidfer: error: ") for line in error.splitlines())
 
 
 def test_a_folder_of_somebody_else_is_not_replaced(photos: Path, tmp_path: Path, capsys: Any) -> None:

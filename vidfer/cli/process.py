@@ -150,7 +150,7 @@ def process(
         raise Interrupted(kept, getattr(stop, "exit_code", INTERRUPTED)) from None
     _say(outcomes, as_json=as_json, quiet=quiet, many=len(outcomes) > 1)
     failed = [outcome[1] for outcome in outcomes if isinstance(outcome, tuple)]
-    raise typer.Exit(exit_code(len(outcomes) - len(failed), failed))
+    raise typer.Exit(_some_unread(outcomes) or exit_code(len(outcomes) - len(failed), failed))
 
 
 def _process(
@@ -188,6 +188,15 @@ def _say(
         print(of_one(done[0]))
     for _, error in failed:
         print("vidfer: error:", one_line(error), file=sys.stderr)
+    if quiet:  # else they are among the warnings
+        for photo in [photo for result in done for photo in result.report.get("unreadable", [])]:
+            print(f"vidfer: error: {photo['source']} cannot be read: {photo['reason']}", file=sys.stderr)
+
+
+def _some_unread(outcomes: Sequence[ProcessResult | tuple[Path, VidferError]]) -> int:
+    """4 when there is a table of photos that lacks some of them, as where some videos fail; else 0."""
+    lacking = any(not isinstance(one, tuple) and one.report.get("unreadable") for one in outcomes)
+    return PARTIAL if lacking else 0
 
 
 def exit_code(done: int, errors: Sequence[VidferError]) -> int:
