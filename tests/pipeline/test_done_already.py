@@ -51,7 +51,8 @@ def test_a_fault_of_ours_does_not_stop_the_others(tmp_path, monkeypatch):
     (empty := tmp_path / "empty").mkdir()
     first, second, third = outcomes([tmp_path / "a.mp4", empty, tmp_path / "b.mp4"], tmp_path / "out", end="0.4")
     assert first[0] == empty
-    assert "without videos" in str(first[1])
+    assert "is a folder without videos or photos: known are .3gp" in str(first[1])
+    assert ".tiff .webp; name other files" in str(first[1])
     assert second[0] == tmp_path / "a.mp4"
     assert "RecursionError: too deep" in str(second[1])
     assert third.state == "done"

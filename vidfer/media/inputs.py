@@ -19,6 +19,7 @@ VIDEO_SUFFIXES = (
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
     ".ts", ".vob", ".webm", ".wmv",
 )  # fmt: skip
+PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # What the videos that we make are called, by whether faces are blurred and whether there is a panel.
 DRAWN_SUFFIXES = {
     (False, False): ".annotated.mp4",
@@ -29,12 +30,18 @@ DRAWN_SUFFIXES = {
 _BLOCK = 1 << 20
 
 
-def find_videos(inputs: Iterable[Path | str]) -> tuple[list[Path], list[tuple[Path, InputError]]]:
+def find_videos(
+    inputs: Iterable[Path | str], *, or_photos: bool = False
+) -> tuple[list[Path], list[tuple[Path, InputError]]]:
     """The videos that files and folders stand for, each once: files as given, folders searched to the bottom, sorted.
 
     A file counts whatever its name, even if it is missing: opening it says why it cannot be read. In folders the suffix
     decides; hidden files and folders and annotated videos are left out, and so are other videos drawn from a table that
     lies beside them. Both also among several files (`*.mp4`), where their table lies beside them.
+
+    Args:
+        inputs: Files and folders.
+        or_photos: Photos were looked for as well, without success: only for what errors say.
 
     Returns:
         The videos, and the folders without any, each with the error that says so.
@@ -44,7 +51,7 @@ def find_videos(inputs: Iterable[Path | str]) -> tuple[list[Path], list[tuple[Pa
     paths = [Path(path) for path in inputs]
     for path in paths:
         try:
-            videos = _videos_in(path) if path.is_dir() else [path]
+            videos = _videos_in(path, or_photos) if path.is_dir() else [path]
         except InputError as error:
             failed.append((path, error))
             continue
@@ -106,9 +113,11 @@ def _videos_of(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if is_video(path))
 
 
-def _videos_in(folder: Path) -> list[Path]:
+def _videos_in(folder: Path, or_photos: bool) -> list[Path]:
     videos = sorted(_videos_of(folder))
     if not videos:
-        known = " ".join(VIDEO_SUFFIXES)
-        raise InputError(f"{folder} is a folder without videos: known are {known}; name other files one by one")
+        what, known = "videos", " ".join(VIDEO_SUFFIXES)
+        if or_photos:
+            what, known = "videos or photos", f"{known} and {' '.join(PHOTO_SUFFIXES)}"
+        raise InputError(f"{folder} is a folder without {what}: known are {known}; name other files one by one")
     return videos

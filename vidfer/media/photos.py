@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 
 from vidfer.errors import InputError
-from vidfer.media.inputs import holds_videos
+from vidfer.media.inputs import PHOTO_SUFFIXES, holds_videos
 from vidfer.media.picture import Turn
 from vidfer.types import U8
 
-PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 ANNOTATED_FOLDER = ".annotated"
 _LEAST_PX = 2
 _LONGEST_SIDE = 32_767  # OpenCV does not warp beyond

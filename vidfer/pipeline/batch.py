@@ -41,7 +41,7 @@ def process_many(
     """
     photos, others = find_photos(inputs, sequence=options.sequence_fps is not None)
     if options.sequence_fps is None:
-        videos, without = find_videos(others)
+        videos, without = find_videos(others, or_photos=True)
         yield from without
     else:
         videos = []
