@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,20 @@ def test_a_second_time_nothing_is_done_and_other_photos_are_refused(
     assert run(["process", str(mine), "-o", str(there)]) == 4
     assert "already done" in capsys.readouterr().out
     assert (there / "holiday.parquet").stat().st_mtime_ns == before
+    used = json.loads((there / "holiday.run.json").read_text())["models"][0]["version"]
+    other = "float32" if "int8" in used else "int8"
+    for options, difference in (
+        (["--landmarks", "none"], "landmarks=68 instead of None"),
+        (["--precision", other], "other networks (of another version, --precision or --device)"),
+    ):
+        assert run(["process", str(mine), "-o", str(there), "--no-render", *options]) == 2
+        assert f"made with {difference}: choose --overwrite" in capsys.readouterr().err
+    os.utime(mine / "a.jpg", (2e9, 2e9))
+    assert run(["process", str(mine), "-o", str(there)]) == 2
+    assert "made with photos that changed since: choose --overwrite" in capsys.readouterr().err
     (mine / "a.jpg").rename(mine / "renamed.jpg")
-    for options in ([], ["--landmarks", "none"]):
-        assert run(["process", str(mine), "-o", str(there), *options]) == 2
-        assert "made from other photos or with other options: choose --overwrite" in capsys.readouterr().err
+    assert run(["process", str(mine), "-o", str(there)]) == 2
+    assert "made with other photos: choose --overwrite" in capsys.readouterr().err
     assert run(["process", str(mine), "-o", str(there), "--overwrite", "-q", "--no-render"]) == 4
     assert "renamed.jpg" in pq.read_table(there / "holiday.parquet")["source"].to_pylist()
 

@@ -98,6 +98,11 @@ def _difference(
     """What decided the existing table otherwise, in words; empty when nothing did."""
     if not _is_of(footer, report, source):
         return "another video"
+    return changed_options(footer, options, hashes)
+
+
+def changed_options(footer: dict[str, Any], options: ProcessOptions, hashes: dict[str, str]) -> str:
+    """Which options or networks of an existing table were others, in words; empty when none was."""
     now, then = options.deciding(), footer.get("options", {})
     changed = [
         f"{k}={then.get(k)!r} instead of {now.get(k)!r}" for k in sorted({*now, *then}) if now.get(k) != then.get(k)

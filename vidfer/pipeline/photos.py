@@ -16,9 +16,10 @@ from vidfer.media.photos import ANNOTATED_FOLDER, PhotoSet, read_photo
 from vidfer.output.files import write_text, writing, written_whole
 from vidfer.output.overlay import draw
 from vidfer.output.parquet import TableWriter, open_table, read_footer
+from vidfer.pipeline.earlier import changed_options
 from vidfer.pipeline.looks import Looker
 from vidfer.pipeline.models import Models
-from vidfer.pipeline.options import ProcessOptions, config_hash
+from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.photo_report import PhotosSeen, newest, photo_footer, photo_report
 from vidfer.pipeline.photo_rows import drawn_faces, photo_rows, photo_tracks
 from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder
@@ -100,26 +101,26 @@ class _PhotoRun:
         taken = [path for path in [*there, *([self._folder] if self._options.render else [])] if path.exists()]
         if not taken:
             return None
-        report = self._outputs.read_report()
-        if report is None or not all(path.exists() for path in there) or not self._is_same(report):
+        report = self._outputs.read_report() if all(path.exists() for path in there) else None
+        difference = "other photos or options" if report is None else self._difference(report)
+        if report is None or difference:
             raise UsageError(
-                f"{taken[0]} is there already, made from other photos or with other options: choose --overwrite, or "
-                "another folder with -o"
+                f"{taken[0]} is there already, made with {difference}: choose --overwrite, or another folder with -o"
             )
         is_drawn = self._folder.name in report["outputs"] and self._folder.exists()
         return None if self._options.render and not is_drawn else self._result(report, "already done")
 
-    def _is_same(self, report: dict[str, Any]) -> bool:
-        if report.get("config_sha256") != self._config() or report != {**report, **read_footer(self._outputs.table)}:
-            return False
-        if report.get("source_modified_utc") != newest(self._photos):
-            return False
+    def _difference(self, report: dict[str, Any]) -> str:
+        """What decided the existing table otherwise, in words; empty when nothing did."""
+        if report != {**report, **read_footer(self._outputs.table)}:
+            return "other photos or options"
         with open_table(self._outputs.table) as file:
             sources = set(file.read(columns=["source"])["source"].unique().to_pylist())
-        return sources | {one["source"] for one in report.get("unreadable", [])} == set(self._photos.names())
-
-    def _config(self) -> str:
-        return config_hash(self._options.deciding(), self._models.hashes)
+        if sources | {one["source"] for one in report.get("unreadable", [])} != set(self._photos.names()):
+            return "other photos"
+        if report.get("source_modified_utc") != newest(self._photos):
+            return "photos that changed since"
+        return changed_options(report, self._options, self._models.hashes)
 
     def do(self) -> ProcessResult:
         """Look at all photos and write the results."""
