@@ -35,9 +35,9 @@ def missing_tools() -> str | None:
     return None if found.returncode == 0 else found.stderr.strip().splitlines()[-1]
 
 
-def clip(folder: Path, codec="h264", *, size=(320, 180), rate=25, seconds=120) -> Path:
-    """A video that shows the same two seconds again and again, encoded once."""
-    path = folder / f"{codec}-{size[0]}x{size[1]}-{seconds}.mp4"
+def clip(folder: Path, codec="h264", *, size=(320, 180), rate=25, seconds=120, of: Path | None = None) -> Path:
+    """A video that shows the same two seconds of clouds, or all frames of a video, again and again, encoded once."""
+    path = folder / f"{codec}-{size[0]}x{size[1]}-{seconds}{of.stem if of else ''}.mp4"
     if path.exists():
         return path
     encoder, options = _CODECS[codec]
@@ -46,7 +46,7 @@ def clip(folder: Path, codec="h264", *, size=(320, 180), rate=25, seconds=120) -
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.thread_count = 1
         packets = []
-        for image in pictures(_LOOP_FRAMES, *size):
+        for image in pictures(_LOOP_FRAMES, *size) if of is None else frames(of, size):
             packets += stream.encode(av.VideoFrame.from_ndarray(image, "rgb24"))
         packets += stream.encode(None)
         once = [(bytes(packet), packet.is_keyframe) for packet in packets]
@@ -58,6 +58,13 @@ def clip(folder: Path, codec="h264", *, size=(320, 180), rate=25, seconds=120) -
             packet.duration = 1
             container.mux(packet)
     return path
+
+
+def frames(path: Path, size):
+    """The frames of a video, uint8[H,W,3] RGB of a size."""
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(width=size[0], height=size[1], format="rgb24")
 
 
 def show(path: Path, *, before="", pay="", after="") -> str:
