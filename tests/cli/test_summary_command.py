@@ -127,12 +127,17 @@ def test_folders_stand_for_their_tables(table, tmp_path, capsys):
 
 def test_a_baseline_adds_columns_and_says_where_it_is_doubtful(table, tmp_path, capsys):
     assert run(["summary", str(table), "--baseline", "auto", "--to", "parquet", "-o", str(tmp_path / "out")]) == 0
-    assert "1 of its faces (0) hardly neutral in the baseline" in capsys.readouterr().err
+    said = capsys.readouterr().err
     plain = run(["summary", str(table), "--to", "json"]), json.loads(capsys.readouterr().out)
     for row, without in zip(rows_of(tmp_path / "out", "parquet")["faces"], plain[1]["faces"], strict=True):
         assert row["baseline_s"] == pytest.approx(1.0, abs=0.05)
         assert row["valence_change"] == pytest.approx(row["valence_smooth_mean"] - row["valence_baseline"])
         assert {key: row[key] for key in without} == without
+    faces = rows_of(tmp_path / "out", "parquet")["faces"]
+    doubtful = [row["face_id"] for row in faces if row["emotion_neutral_baseline"] < 0.5]
+    assert doubtful, "nobody smiles all the time in the demo clip any more"
+    faces = ", ".join(map(str, doubtful))
+    assert f"{len(doubtful)} of its faces ({faces}) hardly neutral in the baseline" in said
     assert run(["summary", str(table), "--baseline", "1:00-1:10"]) == 0
     assert "no baseline of 2 of its faces (0, 1)" in capsys.readouterr().err
 

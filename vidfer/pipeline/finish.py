@@ -32,9 +32,9 @@ def finish(
     frame_interval_s: float,
     smoothing: Smoothing,
     link: LinkOptions,
-    identity: IdentityOptions | None,
-    embeddings: bool,
     describe: Callable[[int, int], dict[str, Any]],
+    identity: IdentityOptions | None = None,
+    embeddings: bool = False,
 ) -> dict[str, Any]:
     """Write both tables; killed and called again it writes the same.
 
@@ -47,9 +47,9 @@ def finish(
         frame_interval_s: Usual time between two analysed frames.
         smoothing: How to smooth.
         link: How to join tracklets.
+        describe: Footer of both tables for the numbers of faces and of tracks.
         identity: How to tell which tracks are one person; None leaves that out.
         embeddings: Put the mean embedding of each track into the table of tracks.
-        describe: Footer of both tables for the numbers of faces and of tracks.
 
     Returns:
         The footer.
