@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional as F  # noqa: N812
 
 from vidfer.train.mesh import to_face_frame
 from vidfer.types import EMOTIONS, F32
@@ -104,6 +102,9 @@ def as_people_vote(rows: FaceRows) -> F32:
     On held-out FER+ rows its largest class is the voters' for 0.86; for the first teacher family alone it is 0.62.
     Where too few rows have votes, it is what the first family says.
     """
+    import torch  # here: pictures and labels are read without it
+    from torch.nn.functional import cross_entropy, softmax
+
     inputs = np.concatenate([np.log(rows.soft8 + 1e-3), np.log(rows.soft7 + 1e-3)], 1)
     known = ~np.isnan(inputs).any(1)
     voted = known & (np.nan_to_num(rows.votes[:, :8]).sum(1) >= _LEAST_VOTES)
@@ -117,13 +118,13 @@ def as_people_vote(rows: FaceRows) -> F32:
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = F.cross_entropy(x @ weight + bias, votes) + _DECAY * (weight**2).sum()
+        loss = cross_entropy(x @ weight + bias, votes) + _DECAY * (weight**2).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        found = F.softmax(torch.from_numpy(scaled) @ weight + bias, 1).numpy()
+        found = softmax(torch.from_numpy(scaled) @ weight + bias, 1).numpy()
     return np.asarray(np.where(known[:, None], found, rows.soft8), np.float32)
 
 
