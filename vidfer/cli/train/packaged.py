@@ -1,21 +1,18 @@
-"""``vidfer train``: fit, evaluate, export and quantise the two networks."""
+"""``vidfer train fit|evaluate|export|quantize`` of the two packaged networks."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 import typer
 
-from vidfer.errors import DataError, UsageError
+from vidfer.cli.train.needs import torch_needed
+from vidfer.errors import DataError
 
 DETECTOR, ANALYZER = "face_detector", "face_analyzer"
-
-app = typer.Typer(help="Train the networks again.", no_args_is_help=True)
 
 # What arguments are stands in the docstrings: click 8.5 drops the help that Typer gives them.
 Network = Annotated[
@@ -55,17 +52,6 @@ Which = Annotated[
 ]
 
 
-@contextmanager
-def _torch_needed() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("onnx", "safetensors", "scipy", "torch"):
-            raise
-        raise UsageError(f"training needs {error.name}: pip install 'vidfer[train]'") from error
-
-
-@app.command("fit")
 def fit(
     network: Network,
     data: Data,
@@ -80,7 +66,7 @@ def fit(
     Checkpoints and the log go to RUN; a run that was stopped goes on with --resume and ends with the same weights.
     """
     settings: dict[str, Any] = {"seed": seed, "threads": threads} | ({"epochs": epochs} if epochs else {})
-    with _torch_needed():
+    with torch_needed():
         if network == DETECTOR:
             from vidfer.train.detector_run import detector_config, fit_detector
 
@@ -91,7 +77,6 @@ def fit(
             fit_faces(_folder(data), run, resume=resume, **settings)
 
 
-@app.command("evaluate")
 def evaluate(network: Network, data: Data, model: ModelFile = None, precision: Precision = "float32") -> None:
     """Measure an exported network on the rows of split val.
 
@@ -102,14 +87,13 @@ def evaluate(network: Network, data: Data, model: ModelFile = None, precision: P
     from vidfer.vision.session import model_path
 
     path = model or model_path(network, precision)
-    with _torch_needed():
+    with torch_needed():
         from vidfer.train import report
 
         measured = (report.report_detector if network == DETECTOR else report.report_faces)(path, _folder(data))
     print(json.dumps(measured, indent=2))
 
 
-@app.command("export")
 def export(network: Network, data: Data, run: Run, output: Output = None, which: Which = None) -> None:
     """Write a trained network as ONNX.
 
@@ -117,7 +101,7 @@ def export(network: Network, data: Data, run: Run, output: Output = None, which:
     """
     destination = output or run / f"{network}.onnx"
     settings: dict[str, Any] = {"which": which} if which else {}
-    with _torch_needed():
+    with torch_needed():
         settings |= {"data_dir": _folder(data), "command": _command(network, run)}
         if network == DETECTOR:
             from vidfer.train.detector_run import export_detector
@@ -130,7 +114,6 @@ def export(network: Network, data: Data, run: Run, output: Output = None, which:
     print(json.dumps(card, indent=2))
 
 
-@app.command("quantize")
 def quantize(network: Network, data: Data, model: ModelFile = None, output: Twin = None, seed: Seed = 0) -> None:
     """Make the int8 twin of an exported network, for fast CPUs.
 
@@ -140,7 +123,7 @@ def quantize(network: Network, data: Data, model: ModelFile = None, output: Twin
     from vidfer.vision.session import model_path
 
     source = model or model_path(network)
-    with _torch_needed():
+    with torch_needed():
         from vidfer.train.twin import make_twin
 
         command = f"vidfer train quantize {network} --data DATA --seed {seed}"

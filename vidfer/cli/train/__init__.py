@@ -1,0 +1,12 @@
+"""``vidfer train``: the commands that make networks; a module per group of them."""
+
+from __future__ import annotations
+
+import typer
+
+from vidfer.cli.train import packaged
+
+app = typer.Typer(help="Train the networks again.", no_args_is_help=True)
+
+for command in (packaged.fit, packaged.evaluate, packaged.export, packaged.quantize):
+    app.command(command.__name__)(command)
