@@ -117,6 +117,15 @@ def test_a_run_is_not_overwritten_nor_resumed_differently(tmp_path: Path) -> Non
         loop.fit(_Task(), other, tmp_path, resume=True)
 
 
+def test_settings_of_the_task_are_kept_and_must_be_the_same(tmp_path: Path) -> None:
+    made = {"recipe": {"network": "a"}, "data": {"rows": 3}}
+    loop.fit(_Task(), CONFIG, tmp_path, until=1, settings=made)
+    assert loop.read_weights(tmp_path, "last")[1]["settings"] == made
+    with pytest.raises(UsageError, match="another data:"):
+        loop.fit(_Task(), CONFIG, tmp_path, resume=True, settings=made | {"data": {"rows": 4}})
+    loop.fit(_Task(), CONFIG, tmp_path, resume=True, until=2, settings=made)
+
+
 def test_learning_rate_warms_up_and_falls() -> None:
     rates = [loop.learning_rate(step, CONFIG) for step in range(80)]
     assert rates[7] == pytest.approx(CONFIG.learning_rate)

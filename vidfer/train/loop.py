@@ -18,7 +18,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -146,7 +146,15 @@ def read_weights(run_dir: Path, which: str = "best") -> tuple[dict[str, Tensor],
     return tensors, state
 
 
-def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False, until: int | None = None) -> None:
+def fit(
+    task: Task,
+    config: LoopConfig,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    until: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """Train a task and leave its checkpoints and its log in a folder.
 
     Args:
@@ -155,6 +163,7 @@ def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False, 
         run_dir: Made where it is missing.
         resume: Go on after the last finished epoch in `run_dir`, or start where there is none.
         until: Stop after this epoch of `config.epochs`, to go on with another task; None goes on to the end.
+        settings: What the task was made from, as JSON knows it: kept in the state, and resuming wants the same.
 
     Raises:
         UsageError: `run_dir` holds a run already and `resume` is off, or resuming with another configuration.
@@ -165,7 +174,7 @@ def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False, 
         raise UsageError(f"{run_dir} holds a training run already: resume it, or choose another folder")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    run = _Run(task, config, run_dir)
+    run = _Run(task, config, run_dir, settings or {})
     if resume and (run_dir / LAST).exists():
         run.restore()
     _forget_after(run_dir / LOG, run.state["epoch"])
@@ -183,13 +192,13 @@ def fit(task: Task, config: LoopConfig, run_dir: Path, *, resume: bool = False, 
 class _Run:
     """A task with its weights, their average, the optimizer, and where it stands."""
 
-    def __init__(self, task: Task, config: LoopConfig, folder: Path) -> None:
+    def __init__(self, task: Task, config: LoopConfig, folder: Path, settings: Mapping[str, Any]) -> None:
         self.task, self.config, self.folder = task, config, folder
         self.model = task.model.to(config.device)
         self.ema = deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = make_optimizer(self.model, config)
         self.state: dict[str, Any] = {"task": task.name, "epoch": 0, "seconds": 0.0, "best": None}
-        self.state["config"] = asdict(config)
+        self.state |= {"config": asdict(config), "settings": dict(settings)}
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
         config, name = self.config, self.task.name
@@ -247,6 +256,10 @@ class _Run:
     def restore(self) -> None:
         tensors, state = _read(self.folder / LAST)
         now, before = self.state["config"], state["config"]
+        made, was_made = self.state["settings"], state.get("settings", {})
+        if other := sorted(key for key in made.keys() | was_made.keys() if made.get(key) != was_made.get(key)):
+            another = " and another ".join(other)
+            raise UsageError(f"cannot resume {self.folder} with another {another}: keep it, or take another folder")
         changed = [k for k, v in before.items() if k not in _CHANGEABLE and now.get(k) != v]
         if state["task"] != self.task.name or changed:
             different = [f"{k}={now.get(k)} (was {before[k]})" for k in changed] or [f"task {self.task.name}"]
