@@ -19,7 +19,7 @@ demo: $(VENV)/.stamp-cpu  ## Process the bundled clip and say where the results 
 	$(BIN)/vidfer process examples/two_faces.mp4 --output demo --overwrite
 
 test: $(VENV)/.stamp-dev  ## Run the tests; what a missing tool makes them skip stands in the summary
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 SHARED ?= ../shared/videos
 kill: $(VENV)/.stamp-dev  ## Kill `process` 20 times on each of two real videos, one of ten minutes, and compare; takes a quarter of an hour
