@@ -7,6 +7,7 @@ table never changes: a new version is a new file.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,10 +17,12 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 1
 
-TableName = Literal["observations", "tracks"]
+TableName = Literal["observations", "tracks", "training_faces"]
 LandmarkCount = Literal[68, 478]
 
 _TYPES = {
+    "binary": pa.binary(),
+    "bool": pa.bool_(),
     "int16": pa.int16(),
     "int32": pa.int32(),
     "int64": pa.int64(),
@@ -37,7 +40,8 @@ class Column:
 
     Attributes:
         name: Its name, fixed for ever within a version.
-        type: Arrow type; in ``fixed_size_list<float32>[2K]`` K is the number of landmarks.
+        type: Arrow type; in ``fixed_size_list<float32>[2K]`` K is the number of landmarks; ``list<float32>[8]`` is a
+            plain list that has 8 values wherever it is not null.
         nullable: Whether it may be null. Missing is null, never 0 and never NaN.
         unit: Unit of the values; None where there is none.
         range: Smallest and largest allowed value, None for a side without a limit; None where there is no order.
@@ -69,7 +73,7 @@ def _text(name: str) -> str:
 
 
 def document(name: str) -> dict[str, Any]:
-    """The schema file of ``observations``, ``tracks`` or ``run`` (a JSON Schema), as it stands."""
+    """The schema file of a table, or of ``run`` (a JSON Schema), as it stands."""
     found: dict[str, Any] = json.loads(_text(name))
     return found
 
@@ -100,6 +104,8 @@ def arrow_type(column: Column, landmarks: LandmarkCount | None = None) -> pa.Dat
     """The arrow type of a column; `landmarks` is K of the list columns."""
     if column.type in _TYPES:
         return _TYPES[column.type]
+    if column.type.startswith("list<float32>"):
+        return pa.list_(pa.float32())
     if landmarks is None:
         raise ValueError(f"column {column.name} needs the number of landmarks, 68 or 478")
     lengths = {"fixed_size_list<float32>[2K]": 2 * landmarks, "fixed_size_list<float32>[K]": landmarks}
@@ -130,3 +136,14 @@ def tracks_schema(identity: bool = False, embeddings: bool = False) -> pa.Schema
     """The arrow schema of the tracks; `identity` and `embeddings`: with those columns."""
     options = {name for name, wanted in (("identity", identity), ("embeddings", embeddings)) if wanted}
     return _schema("tracks", None, options)
+
+
+def training_schema() -> pa.Schema:
+    """The arrow schema of the table that training reads."""
+    return _schema("training_faces", None, set())
+
+
+def list_lengths(name: TableName) -> dict[str, int]:
+    """How many values the plain lists of a table have."""
+    sized = ((column.name, re.fullmatch(r"list<float32>\[(\d+)]", column.type)) for column in _columns(name))
+    return {column: int(found[1]) for column, found in sized if found}

@@ -13,7 +13,7 @@ from vidfer import schema
 from vidfer.types import EMOTIONS, FACE_STATUS
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-TABLES: tuple[schema.TableName, ...] = ("observations", "tracks")
+TABLES: tuple[schema.TableName, ...] = ("observations", "tracks", "training_faces")
 TEXT = "dictionary<values=string, indices=int32, ordered=0>"
 
 # Written down a second time on purpose: a column that changes by accident must not change its test with it.

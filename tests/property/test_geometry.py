@@ -15,7 +15,7 @@ from vidfer.vision.geometry import (
     iou,
     letterbox_size,
 )
-from vidfer.vision.pose import _mean_mesh, head_pose
+from vidfer.vision.pose import head_pose, mean_mesh
 
 coordinate = st.floats(-500, 2000)
 side = st.floats(8, 900)
@@ -99,7 +99,7 @@ def rotation(axis: int, degrees: float) -> np.ndarray:
 @given(st.floats(-80, 80), st.floats(-80, 80), st.floats(-170, 170), st.floats(1, 500))
 def test_head_pose_reads_back_a_turned_mesh(pitch: float, yaw: float, roll: float, scale: float) -> None:
     turn = rotation(2, -roll) @ rotation(1, -yaw) @ rotation(0, -pitch)
-    mesh = _mean_mesh()[0] @ turn.T * scale + (300, 200, 10)
+    mesh = mean_mesh()[0] @ turn.T * scale + (300, 200, 10)
     assert head_pose(mesh[None].astype(np.float32))[0] == pytest.approx((pitch, yaw, roll), abs=0.1)
 
 
@@ -110,14 +110,14 @@ def test_head_pose_reads_back_a_turned_mesh(pitch: float, yaw: float, roll: floa
 )
 def test_signs_of_the_head_pose(pose: tuple[float, ...], axis: int, sign: int) -> None:
     turn = rotation(1, -pose[1]) @ rotation(0, -pose[0])
-    mean = _mean_mesh()[0]
+    mean = mean_mesh()[0]
     moved = mean @ turn.T
     assert np.sign((moved - mean)[1, axis]) == sign
     assert head_pose(moved[None].astype(np.float32))[0] == pytest.approx(pose, abs=0.01)
 
 
 def test_tilting_to_the_subjects_right_shoulder_moves_the_forehead_to_the_left_of_the_picture() -> None:
-    mean = _mean_mesh()[0]
+    mean = mean_mesh()[0]
     moved = mean @ rotation(2, -20).T
     assert (moved - mean)[10, 0] < 0  # 10: top of the forehead
     assert head_pose(moved[None].astype(np.float32))[0] == pytest.approx((0, 0, 20), abs=0.01)

@@ -10,11 +10,11 @@ from typing import Annotated, Any, get_args
 import click
 import typer
 
-TABLES = ("observations", "tracks", "run")
+TABLES = ("observations", "tracks", "run", "training_faces")
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="[observations|tracks|run]", click_type=click.Choice(TABLES)),
+    typer.Argument(metavar="[observations|tracks|run|training_faces]", click_type=click.Choice(TABLES)),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the schema file itself.")]
 
@@ -22,8 +22,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the schema file itself
 def schema(name: Name = None, as_json: Json = False) -> None:
     """Say what stands in the files of a result.
 
-    They are NAME.parquet (observations), NAME.tracks.parquet (tracks) and NAME.run.json (run); without a name it says
-    all three.
+    They are NAME.parquet (observations), NAME.tracks.parquet (tracks) and NAME.run.json (run); training_faces is what
+    networks are trained on. Without a name it says all of them.
     """
     from vidfer.schema import document
 

@@ -13,7 +13,8 @@ _MEAN_MESH = Path(__file__).resolve().parent.parent / "models" / "mean_mesh.npz"
 
 
 @cache
-def _mean_mesh() -> tuple[F32, F32]:
+def mean_mesh() -> tuple[F32, F32]:
+    """Mean mesh [478,3], symmetric, eye distance 1, around its weighted mean; and how rigid each point is [478]."""
     arrays = np.load(_MEAN_MESH)
     weight = arrays["weight"].astype(np.float64)
     weight /= weight.sum()
@@ -28,7 +29,7 @@ def head_pose(mesh: F32) -> F32:
     shoulder. Weighted Kabsch fit (Kabsch, 1976) of the mean mesh; points that move with expression weigh little. Order
     of turns: pitch, then yaw, then roll in the picture.
     """
-    mean, weight = _mean_mesh()
+    mean, weight = mean_mesh()
     centred = mesh.astype(np.float64) - np.einsum("k,nkc->nc", weight, mesh)[:, None]
     covariance = np.einsum("k,nkc,kd->ncd", weight, centred, mean)
     u, _, vt = np.linalg.svd(covariance)

@@ -1,0 +1,226 @@
+"""The training table: written from rows, read as columns.
+
+It is written piece by piece, so that only some pictures are in memory at a time, and appears whole or not at all.
+Reading gives numpy columns in which NaN says that a row has no such label; pictures stay encoded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidfer import __version__, schema
+from vidfer.errors import DataError
+from vidfer.output.files import written_whole
+from vidfer.output.parquet import FOOTER_KEY
+from vidfer.train.data import decode_image
+from vidfer.train.datasets.checks import check_batch
+from vidfer.train.datasets.rows import POINTS, Face
+from vidfer.types import EMOTIONS, F32, I64, U8
+
+_PIECE_ROWS, _PIECE_BYTES = 4096, 32 << 20  # of what is written at a time
+_READ_ROWS = 1024
+_TABLE = "training_faces"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFaces:
+    """Rows of training tables as columns; NaN where a row has no such label.
+
+    Attributes:
+        images: Pictures as they are stored; `picture` decodes one.
+        size_px: i64[N,2], width and height.
+        set_name: str[N].
+        group: str[N].
+        emotion: i64[N], index into `EMOTIONS`; -1: none.
+        votes: f32[N,8].
+        valence_arousal: f32[N,2].
+        box_px: f32[N,4], xyxy.
+        points: By their number (`POINTS`), where any row has them: f32[N,K,2], or f32[N,478,3].
+        teacher: f32[N,8].
+        teacher_va: f32[N,2].
+        face_found: i64[N]: 1 yes, 0 no, -1 nobody looked.
+    """
+
+    images: list[bytes]
+    size_px: I64
+    set_name: npt.NDArray[np.str_]
+    group: npt.NDArray[np.str_]
+    emotion: I64
+    votes: F32
+    valence_arousal: F32
+    box_px: F32
+    points: dict[int, F32]
+    teacher: F32
+    teacher_va: F32
+    face_found: I64
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: npt.NDArray[Any]) -> TrainingFaces:
+        """The rows of an index or mask array."""
+        index = np.flatnonzero(rows) if rows.dtype == bool else rows
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("images", "points")}
+        return TrainingFaces(
+            images=[self.images[i] for i in index],
+            points={k: values[index] for k, values in self.points.items()},
+            **{name: values[index] for name, values in columns.items()},
+        )
+
+    def picture(self, row: int) -> U8:
+        """A picture, decoded: uint8[H,W,3] RGB, or uint8[H,W] where it is grey.
+
+        Raises:
+            DataError: It cannot be decoded.
+        """
+        return decode_image(self.images[row])
+
+
+def write_table(path: Path, faces: Iterable[Face], made: Mapping[str, Any] | None = None) -> int:
+    """Write a training table and give its number of rows.
+
+    Args:
+        path: The file; an older one is replaced.
+        faces: Its rows; they are taken one by one, and few are in memory at a time.
+        made: From what and how it was made, for the footer; it is read after the last row.
+
+    Raises:
+        DataError: A row does not hold to the schema, or there is none.
+        OutputError: The file cannot be written.
+    """
+    wanted, rows = schema.training_schema(), 0
+    with written_whole(path) as file, _writer(file, wanted) as writer:
+        for piece in _pieces(faces):
+            batch = pa.RecordBatch.from_pylist([face.row() for face in piece], schema=wanted)
+            check_batch(batch, str(path), rows)
+            writer.write_batch(batch)
+            rows += len(piece)
+        if not rows:
+            raise DataError(f"no row is left to write to {path}: see what was left out, and why")
+        footer = {"table": _TABLE, "version": schema.SCHEMA_VERSION, "vidfer_version": __version__, "made": made or {}}
+        writer.add_key_value_metadata({FOOTER_KEY: json.dumps(footer, ensure_ascii=False)})
+    return rows
+
+
+def _writer(file: Any, wanted: pa.Schema) -> pq.ParquetWriter:
+    texts = [f.name for f in wanted if pa.types.is_dictionary(f.type)]
+    # Pictures are compressed as they are: zstd would take time and give nothing.
+    compression = {f.name: "none" if f.name == "image" else "zstd" for f in wanted if not pa.types.is_list(f.type)}
+    compression |= {f"{f.name}.list.element": "zstd" for f in wanted if pa.types.is_list(f.type)}
+    return pq.ParquetWriter(file, wanted, compression=compression, use_dictionary=texts, write_page_checksum=True)
+
+
+def _pieces(faces: Iterable[Face]) -> Iterator[list[Face]]:
+    piece: list[Face] = []
+    size = 0
+    for face in faces:
+        piece.append(face)
+        size += len(face.image)
+        if len(piece) >= _PIECE_ROWS or size >= _PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+def read_table(paths: Sequence[Path], split: str) -> TrainingFaces:
+    """Rows of one split of training tables, in their order.
+
+    Args:
+        paths: Tables that `vidfer train dataset` or `vidfer train label` wrote.
+        split: One of `SPLITS`.
+
+    Raises:
+        DataError: A file is missing or no training table, or none has such rows.
+    """
+    found: list[pa.RecordBatch] = []
+    seen: set[str] = set()
+    for path in paths:
+        for batch in read_batches(path):
+            splits = batch["split"].to_numpy(zero_copy_only=False)
+            seen |= set(splits.tolist())
+            if (mask := splits == split).any():
+                found.append(batch.filter(pa.array(mask)))
+    if not found:
+        names = ", ".join(map(str, paths)) or "no table"
+        raise DataError(f"{names}: no rows of split {split}; there are rows of {', '.join(sorted(seen)) or 'none'}")
+    return _as_columns(found)
+
+
+def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """A training table piece by piece, checked.
+
+    Raises:
+        DataError: The file is missing or no training table.
+    """
+    # What is missing where it must not be is for the check, which says in which row.
+    wanted, start = pa.schema([pa.field(f.name, f.type) for f in schema.training_schema()]), 0
+    if not path.is_file():
+        raise DataError(f"no training table at {path}: make one with vidfer train dataset")
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in wanted.names if name not in file.schema_arrow.names]
+            if missing:
+                raise DataError(
+                    f"{path} is no training table, it lacks {', '.join(missing)}: make one of it with "
+                    f"vidfer train dataset parquet {path} -o TABLE.parquet"
+                )
+            for batch in file.iter_batches(_READ_ROWS, columns=wanted.names):
+                cast = batch.select(wanted.names).cast(wanted)
+                check_batch(cast, str(path), start)
+                start += len(batch)
+                yield cast
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as a training table: {str(error).splitlines()[0]}") from error
+
+
+def _as_columns(batches: list[pa.RecordBatch]) -> TrainingFaces:
+    def joined(name: str, width: int) -> F32:
+        return np.concatenate([matrix(batch[name], width) for batch in batches])
+
+    def numbers(*names: str) -> F32:
+        return np.stack([np.concatenate([_floats(batch[name]) for batch in batches]) for name in names], 1)
+
+    def texts(name: str) -> list[Any]:
+        return [value for batch in batches for value in batch[name].to_pylist()]
+
+    box = numbers("face_x", "face_y", "face_w", "face_h")
+    box[:, 2:] += box[:, :2]
+    codes = {name: i for i, name in enumerate(EMOTIONS)}
+    found = {True: 1, False: 0, None: -1}
+    points = {k: c for k, c in POINTS.items() if any(b[f"points{k}"].null_count < len(b) for b in batches)}
+    return TrainingFaces(
+        images=texts("image"),
+        size_px=np.stack([np.array(texts(name), np.int64) for name in ("width", "height")], 1),
+        set_name=np.array(texts("set")),
+        group=np.array(texts("group")),
+        emotion=np.array([codes.get(name, -1) for name in texts("emotion")], np.int64),
+        votes=joined("votes", 8),
+        valence_arousal=numbers("valence", "arousal"),
+        box_px=box,
+        points={k: joined(f"points{k}", k * c).reshape(-1, k, c) for k, c in points.items()},
+        teacher=joined("teacher", 8),
+        teacher_va=numbers("teacher_valence", "teacher_arousal"),
+        face_found=np.array([found[value] for value in texts("face_found")], np.int64),
+    )
+
+
+def matrix(column: pa.ListArray, width: int) -> F32:
+    """A list column as f32[N,width]; NaN where it is null."""
+    out = np.full((len(column), width), np.nan, np.float32)
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    out[column.is_valid().to_numpy(zero_copy_only=False)] = values.reshape(-1, width)
+    return out
+
+
+def _floats(column: pa.Array) -> F32:
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float32)
