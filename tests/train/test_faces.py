@@ -15,7 +15,8 @@ from vidfer.train.augment import degrade  # noqa: E402
 from vidfer.train.evaluate import identity_figures  # noqa: E402
 from vidfer.train.losses import concordance, face_losses, identity_losses  # noqa: E402
 from vidfer.train.mesh import MIRROR68, to_face_frame, to_picture  # noqa: E402
-from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet, count_cost, plain  # noqa: E402
+from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet, count_cost  # noqa: E402
+from vidfer.train.networks.fast import plain  # noqa: E402
 from vidfer.vision import session  # noqa: E402
 from vidfer.vision.geometry import CROP_PX  # noqa: E402
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from vidfer.train.networks.fast import FastTrunk
+from vidfer.train.networks.trunk import conv_bn, whole_map
 from vidfer.train.targets import LABELS7
 from vidfer.vision.geometry import CROP_PX
 
@@ -14,33 +16,11 @@ MESH_POINTS = 478
 POINTS68 = 68
 
 
-def conv_bn(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
-    """Convolution and batch normalisation, no activation."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-    )
-
-
-def plain(channels: int) -> nn.Sequential:
-    """Convolution, normalisation, ReLU, started at the identity (Zagoruyko and Komodakis, 2017).
-
-    At this depth it trains like a residual block, and it runs as a plain chain: 8-bit convolutions and nothing between
-    them, 0.44 ms a face in ONNX Runtime on one core, where 32 bits take 1.16 ms.
-    """
-    layers = conv_bn(channels, channels)
-    weight = layers[0].weight
-    assert isinstance(weight, nn.Parameter)
-    with torch.no_grad():
-        weight.add_(nn.init.dirac_(torch.empty_like(weight)))
-    return nn.Sequential(*layers, nn.ReLU())
-
-
-class FaceNet(nn.Module):
+class FaceNet(FastTrunk):
     """Crop uint8 values [B,S,S,3] -> raw heads.
 
-    A plain chain of dense 3x3 convolutions, since ONNX Runtime runs them several times nearer to the processor's peak
-    than depthwise ones. What needs positions (points, box, identity) reads the 7x7 map itself, affect reads its mean.
+    What needs positions (points, box, identity) reads the 7x7 map itself, affect reads its mean. The trunk is a base
+    and not a part, so that its layers keep the names that they have in stored runs.
     """
 
     def __init__(
@@ -51,22 +31,13 @@ class FaceNet(nn.Module):
         looks: int = 32,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(conv_bn(3, stem, 2), nn.ReLU())
-        self.stages = nn.ModuleList()
-        channels = stem
-        for width, depth in stages:
-            layers = [conv_bn(channels, width, 2), nn.ReLU(), *(plain(width) for _ in range(depth))]
-            self.stages.append(nn.Sequential(*layers))
-            channels = width
-        self.expand = nn.Sequential(conv_bn(channels, features, kernel=1), nn.ReLU())
+        super().__init__(stem=stem, stages=stages, features=features)
+        fine, channels, _ = self.channels
         self.places = nn.Sequential(conv_bn(channels, 32), nn.ReLU())
-        self.fine_places = nn.Sequential(conv_bn(stages[-2][0], 24, 2), nn.ReLU())
+        self.fine_places = nn.Sequential(conv_bn(fine, 24, 2), nn.ReLU())
         self.looks = nn.Sequential(conv_bn(channels, looks), nn.ReLU())
-        cells = CROP_PX // 2 ** (len(stages) + 1)
-        # A matrix over all cells, as a convolution: so its norm is folded into it. Without one, 172 of 224 units died.
-        whole = nn.Conv2d(32 + 24, 224, cells, bias=False)
-        self.shape = nn.Sequential(whole, nn.BatchNorm2d(224), nn.ReLU(), nn.Flatten())
+        cells = CROP_PX // self.stride
+        self.shape = whole_map(32 + 24, 224, cells)
         self.dropout = nn.Dropout(dropout)
         # What a label means depends on where a picture is from: votes on 48 px grey faces, one annotator on
         # photographs. A hidden layer tells them apart: FER+ 0.877 -> 0.884, DiffusionFER 0.793 -> 0.817 (held out).
@@ -82,8 +53,8 @@ class FaceNet(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Heads of crops uint8[B,S,S,3] RGB; positions in units of the crop's side around its middle."""
-        fine, x = self._maps(image)
-        mean = self.dropout(self.expand(x).mean((2, 3)))
+        fine, x, top = self.maps(_normalised(image))
+        mean = self.dropout(top.mean((2, 3)))
         shape = self.shape(torch.cat([self.places(x), self.fine_places(fine)], 1))
         return {
             "emotion": self.emotion(mean),
@@ -99,17 +70,12 @@ class FaceNet(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """What the heads without positions read, f32[B,features]."""
-        mean: Tensor = self.expand(self._maps(image)[1]).mean((2, 3))
-        return mean
+        return self.maps(_normalised(image))[2].mean((2, 3))
 
-    def _maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Features at 14x14 and at 7x7 cells."""
-        # 128 is an exact 8-bit zero point, so an 8-bit network can take the crop's bytes as they are.
-        x = (image.permute(0, 3, 1, 2).float() - 128.0) / 64.0
-        x = fine = self.stem(x.contiguous(memory_format=torch.channels_last))
-        for stage in self.stages:
-            fine, x = x, stage(x)
-        return fine, x
+
+def _normalised(image: Tensor) -> Tensor:
+    # 128 is an exact 8-bit zero point, so an 8-bit network can take the crop's bytes as they are.
+    return ((image.permute(0, 3, 1, 2).float() - 128.0) / 64.0).contiguous(memory_format=torch.channels_last)
 
 
 class ExportedFaceNet(nn.Module):
