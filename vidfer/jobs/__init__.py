@@ -1,0 +1,1 @@
+"""Archives: many videos, analysed by many workers into one data set."""
