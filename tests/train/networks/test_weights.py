@@ -37,7 +37,26 @@ def resnet18():
     return shapes | {"fc.weight": (1000, 512), "fc.bias": (1000,)}
 
 
-STORED = {"resnet18": (resnet18, 11_689_512)}
+def mobilenet_v2():
+    """torchvision's mobilenet_v2, likewise."""
+    shapes = {"features.0.0.weight": (32, 3, 3, 3), **bn("features.0.1", 32)}
+    at, width = 1, 32
+    for expansion, outputs, blocks in (
+        (1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1),
+    ):  # fmt: skip
+        for _ in range(blocks):
+            here, wide = f"features.{at}.conv", width * expansion
+            if expansion > 1:
+                shapes |= {f"{here}.0.0.weight": (wide, width, 1, 1), **bn(f"{here}.0.1", wide)}
+            n = int(expansion > 1)
+            shapes |= {f"{here}.{n}.0.weight": (wide, 1, 3, 3), **bn(f"{here}.{n}.1", wide)}
+            shapes |= {f"{here}.{n + 1}.weight": (outputs, wide, 1, 1), **bn(f"{here}.{n + 2}", outputs)}
+            at, width = at + 1, outputs
+    shapes |= {"features.18.0.weight": (1280, 320, 1, 1), **bn("features.18.1", 1280)}
+    return shapes | {"classifier.1.weight": (1000, 1280), "classifier.1.bias": (1000,)}
+
+
+STORED = {"resnet18": (resnet18, 11_689_512), "mobilenet_v2": (mobilenet_v2, 3_504_872)}
 
 
 def drawn(name):
@@ -129,7 +148,7 @@ def test_files_that_hold_no_weights_are_refused(tmp_path, capsys):
     assert "cannot read" in refused("noise.safetensors")
     (tmp_path / "noise.pth").write_bytes(b"noise" * 99)
     assert "cannot read" in refused("noise.pth")
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps(_Evil()))
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(_Evil(), protocol=2))
     assert "cannot read" in refused("evil.pth")
     torch.save([torch.zeros(2)], tmp_path / "list.pt")
     assert "holds no weights" in refused("list.pt")

@@ -67,6 +67,7 @@ class Pixels(nn.Module):
 
     mean: Tensor
     std: Tensor
+    brightness: Tensor
 
     def __init__(self, *, grey: bool, imagenet: bool) -> None:
         super().__init__()
@@ -74,12 +75,13 @@ class Pixels(nn.Module):
         self.grey = grey
         self.register_buffer("mean", torch.tensor([sum(mean) / 3] if grey else mean))
         self.register_buffer("std", torch.tensor([sum(std) / 3] if grey else std))
+        self.register_buffer("brightness", torch.tensor(_GREY), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise pictures; grey where that is wanted."""
         x = image.float()
         if self.grey:
-            x = (x * torch.tensor(_GREY, device=x.device)).sum(-1, keepdim=True)
+            x = (x * self.brightness).sum(-1, keepdim=True)
         return ((x - self.mean) / self.std).permute(0, 3, 1, 2)
 
 
@@ -104,7 +106,10 @@ class MultiTaskNet(nn.Module):
     Attributes:
         heads: What it tells.
         input_px: S.
+        middle: Of a picture; for points with depth, with the depth that is theirs on average.
     """
+
+    middle: Tensor
 
     def __init__(
         self, trunk: Trunk, heads: Heads, *, input_px: int, grey: bool, imagenet: bool, dropout: float
@@ -123,11 +128,14 @@ class MultiTaskNet(nn.Module):
         if heads.valence_arousal:
             self.affect["valence_arousal"] = nn.Sequential(nn.Linear(top, 2), nn.Tanh())
         self.positions = nn.ModuleDict()
+        deep = heads.landmarks == _DEEP_POINTS
+        middle = (input_px - 1) / 2
+        self.register_buffer("middle", torch.tensor([middle, middle, 0.0][: 2 + deep]), persistent=False)
+        self.shape_of_points = (heads.landmarks or 0, 2 + deep)
         if heads.landmarks or heads.box:
             self.places = Places(fine, coarse, input_px // trunk.stride)
         if heads.landmarks:
-            deep = heads.landmarks == _DEEP_POINTS
-            self.positions["landmarks"] = nn.Linear(_UNITS, heads.landmarks * (3 if deep else 2))
+            self.positions["landmarks"] = nn.Linear(_UNITS, heads.landmarks * (2 + deep))
         if heads.box:
             self.positions["box"] = nn.Linear(_UNITS, 4)
 
@@ -153,13 +161,9 @@ class MultiTaskNet(nn.Module):
 
     def _in_px(self, name: str, values: Tensor) -> Tensor:
         """From units of the picture's side around its middle."""
-        middle = (self.input_px - 1) / 2
         if name == "box":
-            return values * self.input_px + middle
-        if self.heads.landmarks == _DEEP_POINTS:
-            shift = torch.tensor([middle, middle, 0.0], device=values.device)
-            return values.reshape(-1, _DEEP_POINTS, 3) * self.input_px + shift
-        return values.reshape(-1, self.heads.landmarks or 0, 2) * self.input_px + middle
+            return values * self.input_px + (self.input_px - 1) / 2
+        return values.reshape(-1, *self.shape_of_points) * self.input_px + self.middle
 
 
 def _full(x: Tensor) -> Tensor:

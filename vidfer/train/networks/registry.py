@@ -14,8 +14,10 @@ import torch
 from vidfer.errors import UsageError
 from vidfer.train.model import count_cost
 from vidfer.train.networks.fast import FastTrunk
+from vidfer.train.networks.mobilenet import MobileNetV2
 from vidfer.train.networks.net import Heads, MultiTaskNet
 from vidfer.train.networks.resnet import ResNet18
+from vidfer.train.networks.separable import Separable
 from vidfer.train.networks.trunk import Trunk
 from vidfer.train.networks.weights import load_imagenet
 from vidfer.vision.geometry import CROP_PX
@@ -64,6 +66,19 @@ NETWORKS: Mapping[str, Spec] = MappingProxyType(
             source="He et al. 2016, arXiv:1512.03385",
             input_px=48,
             trunk=partial(ResNet18, small=True),
+        ),
+        "mobilenet_v2": Spec(
+            about="MobileNetV2",
+            source="Sandler et al. 2018, arXiv:1801.04381",
+            input_px=224,
+            trunk=MobileNetV2,
+            first="features.0.0.weight",
+        ),
+        "separable": Spec(
+            about="depthwise-separable residual network: entry, middle, exit",
+            source="Chollet 2017, arXiv:1610.02357",
+            input_px=CROP_PX,
+            trunk=Separable,
         ),
     }
 )
