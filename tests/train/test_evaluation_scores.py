@@ -186,7 +186,14 @@ def test_boxes_by_hand():
 def of_mean(column, groups, *, is_share=False):
     score = Score(of=column_share(0), n=len(column), higher=True, is_share=is_share)
     rows = np.arange(len(column))
-    return Judged(rows=rows, groups=groups, columns=np.asarray(column, float)[:, None], scores={"x": score}, facts={})
+    return Judged(
+        rows=rows,
+        groups=groups,
+        columns=np.asarray(column, float)[:, None],
+        scores={"x": score},
+        badness=np.asarray(column),
+        facts={},
+    )
 
 
 @settings(max_examples=30)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from vidfer.cli.train import packaged
+from vidfer.cli.train import evaluate, packaged
 
 app = typer.Typer(help="Train the networks again.", no_args_is_help=True)
 
-for command in (packaged.fit, packaged.evaluate, packaged.export, packaged.quantize):
+for command in (packaged.fit, evaluate.evaluate, packaged.export, packaged.quantize):
     app.command(command.__name__)(command)

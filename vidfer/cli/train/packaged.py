@@ -1,4 +1,4 @@
-"""``vidfer train fit|evaluate|export|quantize`` of the two packaged networks."""
+"""``vidfer train fit|export|quantize`` of the two packaged networks."""
 
 from __future__ import annotations
 
@@ -70,28 +70,11 @@ def fit(
         if network == DETECTOR:
             from vidfer.train.detector_run import detector_config, fit_detector
 
-            fit_detector(_folder(data), run, detector_config(**settings), resume=resume)
+            fit_detector(data_folder(data), run, detector_config(**settings), resume=resume)
         else:
             from vidfer.train.faces_run import fit_faces
 
-            fit_faces(_folder(data), run, resume=resume, **settings)
-
-
-def evaluate(network: Network, data: Data, model: ModelFile = None, precision: Precision = "float32") -> None:
-    """Measure an exported network on the rows of split val.
-
-    Prints one JSON object: every figure with its 95 % interval, and figures by turn, size and light of the faces; for
-    the face network also by class, on the same faces in grey, dark, small, compressed and masked, those of its
-    teachers, and how far labels of the same pictures agree.
-    """
-    from vidfer.vision.session import model_path
-
-    path = model or model_path(network, precision)
-    with torch_needed():
-        from vidfer.train import report
-
-        measured = (report.report_detector if network == DETECTOR else report.report_faces)(path, _folder(data))
-    print(json.dumps(measured, indent=2))
+            fit_faces(data_folder(data), run, resume=resume, **settings)
 
 
 def export(network: Network, data: Data, run: Run, output: Output = None, which: Which = None) -> None:
@@ -102,7 +85,7 @@ def export(network: Network, data: Data, run: Run, output: Output = None, which:
     destination = output or run / f"{network}.onnx"
     settings: dict[str, Any] = {"which": which} if which else {}
     with torch_needed():
-        settings |= {"data_dir": _folder(data), "command": _command(network, run)}
+        settings |= {"data_dir": data_folder(data), "command": _command(network, run)}
         if network == DETECTOR:
             from vidfer.train.detector_run import export_detector
 
@@ -128,11 +111,12 @@ def quantize(network: Network, data: Data, model: ModelFile = None, output: Twin
 
         command = f"vidfer train quantize {network} --data DATA --seed {seed}"
         destination = output or source.with_name(f"{source.stem}.int8.onnx")
-        card = make_twin(network, source, destination, data_dir=_folder(data), command=command, seed=seed)
+        card = make_twin(network, source, destination, data_dir=data_folder(data), command=command, seed=seed)
     print(json.dumps(card, indent=2))
 
 
-def _folder(data: Path) -> Path:
+def data_folder(data: Path) -> Path:
+    """The folder, if it holds the training data of the packaged networks."""
     missing = [name for name in ("faces.parquet", "scenes.parquet", "mesh_basis.npz") if not (data / name).is_file()]
     if missing:
         raise DataError(f"{data} lacks {', '.join(missing)}: give the folder of the training data with --data")

@@ -40,6 +40,7 @@ def judge_affect(guess: F32, truth: F32, rows: I64, groups: I64) -> Judged:
         groups=groups,
         columns=columns,
         scores=found,
+        badness=np.linalg.norm(a - b, axis=1),
         facts={"rows": len(a), "quadrants": list(QUADRANTS), "quadrant_confusion": _quadrants(a[both], b[both])},
     )
 

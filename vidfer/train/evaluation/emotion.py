@@ -90,6 +90,7 @@ def judge_emotion(task: EmotionTask, probability: F64, groups: I64) -> Judged:
         groups=groups,
         columns=np.concatenate([cells.reshape(n, -1), bins.reshape(n, -1)], 1),
         scores=_scores(task.classes, confusion),
+        badness=1 - probability[np.arange(n), task.label],
         facts={
             "classes": list(task.classes),
             "rows": n,

@@ -66,6 +66,7 @@ def judge_points(guess: F32, truth: F32, side: F32, rows: I64, groups: I64) -> J
         groups=groups[judged],
         columns=np.column_stack([error, *failed, area, *sums]),
         scores=scores,
+        badness=error,
         facts={
             "rows": n,
             "without_eyes": len(guess) - n,
@@ -100,5 +101,6 @@ def judge_boxes(guess: F32, truth: F32, rows: I64, groups: I64) -> Judged:
             "iou_from_0.50": Score(of=column_share(1), n=n, higher=True, is_share=True),
             "iou_from_0.75": Score(of=column_share(2), n=n, higher=True, is_share=True),
         },
+        badness=1 - overlap,
         facts={"rows": n},
     )

@@ -50,6 +50,7 @@ class Judged:
         groups: The group of each of them.
         columns: f64[N, M].
         scores: By name.
+        badness: How far off each row is, f64[N]: what the worst examples are chosen by.
         facts: What else there is to tell: curves, matrices, what was left out; plain types.
     """
 
@@ -57,6 +58,7 @@ class Judged:
     groups: I64
     columns: F64
     scores: Mapping[str, Score]
+    badness: F64
     facts: Mapping[str, Any]
 
     @property

@@ -1,0 +1,87 @@
+"""``vidfer train evaluate``: how good networks are, on a table or by the protocol of the packaged ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from vidfer.cli.train.needs import torch_needed
+from vidfer.cli.train.packaged import ANALYZER, DETECTOR, ModelFile, Precision, data_folder
+from vidfer.errors import UsageError
+
+if TYPE_CHECKING:
+    from vidfer.train.evaluation.evaluate import Evaluation
+
+Models = Annotated[list[str], typer.Argument(metavar="MODEL...")]
+Data = Annotated[
+    list[Path],
+    typer.Option("--data", metavar="TABLE|DATA", help="A training table, again for more; or the folder DATA."),
+]
+Split = Annotated[
+    str, typer.Option("--split", click_type=click.Choice(["train", "val", "test"]), help="Which rows of the tables.")
+]
+Compare = Annotated[bool, typer.Option("--compare", help="Two or more MODEL side by side, with their differences.")]
+
+
+def evaluate(
+    models: Models,
+    data: Data,
+    split: Split = "val",
+    compare: Compare = False,
+    model: ModelFile = None,
+    precision: Precision = "float32",
+) -> None:
+    """Measure networks on rows of a table that they were not trained on.
+
+    MODEL is the folder of a run, an ONNX file that vidfer made, or face_analyzer, the packaged network. Prints one JSON
+    object: every figure that the labels of the rows allow, with its 95 % interval, over all rows and by data set;
+    with --compare also how much better or worse the second and further networks are than the first, on the same rows.
+
+    face_detector or face_analyzer with --data DATA, the folder of the training data of the packaged networks: their
+    own protocol, with figures by turn, size and light of the faces; for the face network also by class, on the same
+    faces in grey, dark, small, compressed and masked, those of its teachers, and how far labels agree.
+    """
+    if any(path.is_dir() for path in data):
+        if compare or len(models) > 1 or len(data) > 1:
+            raise UsageError(f"{data[0]} is a folder: with one, only {DETECTOR} or {ANALYZER} alone are measured")
+        print(json.dumps(_packaged(models[0], data[0], model, precision), indent=2))
+        return
+    if compare != (len(models) > 1):
+        raise UsageError(f"--compare is for two or more networks, and needed for them; got {len(models)}")
+    with torch_needed():
+        from vidfer.train.evaluation.plain import as_dict
+
+        found = _on_tables([_path(name, model, precision) for name in models], data, split)
+    print(json.dumps(as_dict(found, split), indent=2))
+
+
+def _on_tables(models: list[Path], tables: list[Path], split: str) -> Evaluation:
+    from vidfer.train.datasets.table import read_table
+    from vidfer.train.evaluation.evaluate import evaluate as judge
+    from vidfer.train.evaluation.network import open_networks
+
+    networks = open_networks(models)  # the faster of the two to fail
+    return judge(networks, read_table(tables, split))
+
+
+def _path(name: str, model: Path | None, precision: str) -> Path:
+    from vidfer.vision.session import model_path
+
+    return (model or model_path(name, precision)) if name in (DETECTOR, ANALYZER) else Path(name)
+
+
+def _packaged(network: str, data: Path, model: Path | None, precision: str) -> dict[str, Any]:
+    """By the protocol of the packaged networks."""
+    from vidfer.vision.session import model_path
+
+    if network not in (DETECTOR, ANALYZER):
+        raise UsageError(f"{data} is a folder: measure {network} on training tables, made by vidfer train dataset")
+    path = model or model_path(network, precision)
+    with torch_needed():
+        from vidfer.train import report
+
+        return (report.report_detector if network == DETECTOR else report.report_faces)(path, data_folder(data))

@@ -1,0 +1,185 @@
+"""One door to whatever is evaluated: an ONNX file with its card, or the folder of a run.
+
+What a network sees is said by its recipe, which a card holds, too: a square around its box, or the whole picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from vidfer.errors import DataError, InputError, ModelError
+from vidfer.types import F32, U8
+from vidfer.vision.geometry import CROP_SCALE
+from vidfer.vision.session import Session
+
+if TYPE_CHECKING:
+    from vidfer.train.multitask.trained import Trained
+
+POINT_HEADS = {"landmarks4": 4, "landmarks5": 5, "landmarks15": 15, "landmarks68": 68, "landmarks": 478}
+_JUDGED = ("emotion", "valence_arousal", "box", *POINT_HEADS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a network is.
+
+    Attributes:
+        label: How it is called beside others: the name of its file or folder.
+        name: As its card or recipe says.
+        kind: "onnx" or "run".
+        input_px: Side of its square pictures.
+        heads: Those that can be judged.
+        emotions: Its classes in the order of its logits.
+        crop: "box" or "none", see `multitask.options.DataOptions`.
+        margin: Side of the crop / longer side of the box.
+        sha256: Of the file; of a run, of its weights.
+        details: Its card, or what the run stored.
+    """
+
+    label: str
+    name: str
+    kind: str
+    input_px: int
+    heads: tuple[str, ...]
+    emotions: tuple[str, ...]
+    crop: str = "box"
+    margin: float = CROP_SCALE
+    sha256: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Network(Protocol):
+    """A network that can be evaluated."""
+
+    about: About
+
+    def run(self, crops: U8) -> dict[str, F32]:
+        """Its heads for pictures uint8[B,S,S,3]; positions in px of these."""
+
+
+class OnnxNetwork:
+    """A network out of an ONNX file.
+
+    Raises:
+        DataError: The file is no network with a card, or tells nothing that can be judged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._session = Session(path, device="cpu")
+        except ModelError as error:
+            raise DataError(str(error)) from error
+        card = self._session.card
+        self._input = str(_in_card(path, card.details, "input").get("name", "image"))
+        heads = {head["name"]: head for head in _in_card(path, card.details, "heads")}
+        data = card.details.get("recipe", {}).get("data", {})
+        self.about = About(
+            label=path.name,
+            name=card.name,
+            kind="onnx",
+            input_px=_side(path, card.details["input"].get("shape")),
+            heads=_judged(path, heads),
+            emotions=tuple(heads["emotion"]["labels"]) if "emotion" in heads else (),
+            crop=data.get("crop", "box"),
+            margin=data.get("margin", CROP_SCALE),
+            sha256=card.sha256,
+            details=card.details,
+        )
+
+    def run(self, crops: U8) -> dict[str, F32]:
+        """See `Network`."""
+        found = self._session.run({self._input: crops})
+        return {name: np.asarray(found[name], np.float32) for name in self.about.heads}
+
+
+class RunNetwork:
+    """The network of a run that `vidfer train fit RECIPE.toml` made.
+
+    Raises:
+        DataError: The folder holds no such run.
+    """
+
+    def __init__(self, folder: Path, which: str = "best") -> None:
+        from vidfer.train.multitask.trained import load_trained
+        from vidfer.train.networks.registry import describe
+
+        self.trained: Trained = load_trained(folder, which)
+        recipe, cost = self.trained.recipe, describe(self.trained.net)
+        details = {
+            **self.trained.state,
+            "recipe": recipe.as_dict(),
+            "parameters": cost.parameters,
+            "gflop": round(cost.gflop, 4),
+        }
+        self.about = About(
+            label=folder.resolve().name,
+            name=recipe.name,
+            kind="run",
+            input_px=self.trained.net.input_px,
+            heads=recipe.heads.names,
+            emotions=recipe.heads.emotion,
+            crop=recipe.data.crop,
+            margin=recipe.data.margin,
+            sha256=hashlib.sha256((folder / f"{which}.safetensors").read_bytes()).hexdigest(),
+            details=details,
+        )
+
+    def run(self, crops: U8) -> dict[str, F32]:
+        """See `Network`."""
+        import torch
+
+        with torch.no_grad():
+            found = self.trained.net(torch.from_numpy(crops))
+        return {name: values.float().numpy() for name, values in found.items()}
+
+
+def open_networks(models: Sequence[Path]) -> list[Network]:
+    """Networks of files or folders, each with a label of its own.
+
+    Raises:
+        InputError: There is nothing.
+        DataError: It is no network that can be evaluated.
+    """
+    networks = [_open(model) for model in models]
+    names = [network.about.label for network in networks]
+    for model, network in zip(models, networks, strict=True):
+        if names.count(network.about.label) > 1:
+            network.about = replace(network.about, label=f"{model.resolve().parent.name}/{network.about.label}")
+    return networks
+
+
+def _open(model: Path) -> Network:
+    if model.is_dir():
+        return RunNetwork(model)
+    if not model.is_file():
+        raise InputError(
+            f"there is no network at {model}: give an ONNX file that vidfer made, the folder of a run, or face_analyzer"
+        )
+    return OnnxNetwork(model)
+
+
+def _in_card(path: Path, details: Mapping[str, Any], key: str) -> Any:
+    if key not in details:
+        raise DataError(f"the card of {path.name} does not say its {key}: export it again with vidfer train export")
+    return details[key]
+
+
+def _side(path: Path, shape: Any) -> int:
+    if not (isinstance(shape, list) and len(shape) == 4 and isinstance(shape[1], int) and shape[1] == shape[2]):
+        raise DataError(
+            f"{path.name} takes pictures {shape}: a face network takes squares [B, S, S, 3] of a fixed size"
+        )
+    return int(shape[1])
+
+
+def _judged(path: Path, heads: Mapping[str, Any]) -> tuple[str, ...]:
+    found = tuple(name for name in heads if name in _JUDGED)
+    if not found:
+        raise DataError(f"{path.name} tells {', '.join(heads)}: what can be judged is one of {', '.join(_JUDGED)}")
+    return found
