@@ -136,8 +136,8 @@ class Augment:
 
     Attributes:
         flip: Mirrored; left and right points change places.
-        jitter: Corners of the box move by up to this share of its longer side, as those of detectors do.
-        offset: Standard deviation of the crop's middle, as a share of the box's longer side.
+        jitter: Corners of the crop move by up to this share of its side, as boxes of detectors are off.
+        offset: Standard deviation of the crop's middle, as a share of its side.
         scale: Standard deviation of the logarithm of the crop's size.
         rotation: Turns of up to so many degrees.
         colour: Exposure, contrast, gamma and colour cast.
@@ -155,7 +155,7 @@ class Augment:
 
     flip: float = 0.5
     jitter: float = 0.0
-    offset: float = 0.04
+    offset: float = 0.03
     scale: float = 0.08
     rotation: float = 10.0
     colour: float = 0.4
