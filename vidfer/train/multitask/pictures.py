@@ -1,0 +1,48 @@
+"""Training pictures: decoded once and kept while they fit, else decoded whenever they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vidfer.errors import DataError
+from vidfer.train.data import decode_image
+from vidfer.types import U8
+
+_MB = 1_000_000
+
+
+class Pictures:
+    """Pictures by number.
+
+    Args:
+        encoded: As they are stored.
+        memory_mb: Decoded ones are kept up to this size; the first ones, since all are drawn as often.
+
+    Attributes:
+        unreadable: Numbers of those that cannot be decoded.
+        kept: How many are kept decoded.
+    """
+
+    def __init__(self, encoded: Sequence[bytes], memory_mb: int) -> None:
+        self._stored: list[bytes | U8] = list(encoded)
+        self.unreadable: list[int] = []
+        self.kept = 0
+        left = memory_mb * _MB
+        for row, data in enumerate(encoded):
+            try:
+                picture = decode_image(data)
+            except DataError:
+                self.unreadable.append(row)
+                continue
+            if picture.nbytes <= left:
+                left -= picture.nbytes
+                self._stored[row] = picture
+                self.kept += 1
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, row: int) -> U8:
+        """A picture, uint8[H,W,3] RGB or uint8[H,W]."""
+        stored = self._stored[row]
+        return decode_image(stored) if isinstance(stored, bytes) else stored

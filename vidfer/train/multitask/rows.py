@@ -1,0 +1,230 @@
+"""What a recipe's heads learn from a training table: targets row by row, and what is left out.
+
+Everything that training could stumble over is found here, before it starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfer.errors import DataError
+from vidfer.train.datasets.table import TrainingFaces
+from vidfer.train.multitask.pictures import Pictures
+from vidfer.train.multitask.recipe import Recipe
+from vidfer.train.points import filled
+from vidfer.types import EMOTIONS, F32, I64, Bool
+
+_DEEP_POINTS = 478
+# A distribution that has less than this on the classes of the head says something else than they can.
+_LEAST_SHARE = 0.5
+_FARTHEST = 1.5  # from the middle of a picture, in its sides: of a face that is in it, no point is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Targets of a recipe's heads; NaN where a row has none, positions in px of the stored picture.
+
+    Attributes:
+        picture: i64[N], number in `Pictures`.
+        size_px: i64[N,2], width and height.
+        set_name: str[N].
+        group: str[N].
+        emotion: f32[N,C], distribution over the classes of the head.
+        valence_arousal: f32[N,2].
+        points: f32[N,K,2 or 3]; K is 0 without that head.
+        box_px: f32[N,4], xyxy; crops are cut by it, too.
+        teacher: f32[N,C].
+        teacher_va: f32[N,2].
+    """
+
+    picture: I64
+    size_px: I64
+    set_name: npt.NDArray[np.str_]
+    group: npt.NDArray[np.str_]
+    emotion: F32
+    valence_arousal: F32
+    points: F32
+    box_px: F32
+    teacher: F32
+    teacher_va: F32
+
+    def __len__(self) -> int:
+        return len(self.picture)
+
+    def take(self, rows: npt.NDArray[Any]) -> Rows:
+        """The rows of an index or mask array."""
+        return Rows(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def known(self) -> dict[str, Bool]:
+        """Which rows have a label of which kind."""
+        return {name: labelled(values) for name, values in self.labels().items()}
+
+    def labels(self) -> dict[str, F32]:
+        """All of them by the kind."""
+        return {
+            "emotion": self.emotion,
+            "valence_arousal": self.valence_arousal,
+            "landmarks": self.points,
+            "box": self.box_px,
+            "teacher": self.teacher,
+            "teacher_va": self.teacher_va,
+        }
+
+
+def labelled(values: F32) -> Bool:
+    """Which rows have a label: single points may be missing, nothing else is there in part."""
+    return np.asarray(~np.isnan(values).all(tuple(range(1, values.ndim))), np.bool_)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Rows that can be trained on.
+
+    Attributes:
+        rows: Their targets.
+        pictures: Their pictures.
+        left_out: How many rows are not among them, by why.
+        unlearned: How many of them lost one label of several, by which and why.
+        sha256: Of pictures and targets.
+    """
+
+    rows: Rows
+    pictures: Pictures
+    left_out: Mapping[str, int]
+    unlearned: Mapping[str, int]
+    sha256: str
+
+
+def prepare(faces: TrainingFaces, recipe: Recipe) -> Prepared:
+    """Turn a training table into what a recipe learns.
+
+    Raises:
+        DataError: A head has no row with its label, or no picture can be read.
+    """
+    rows, unlearned = _targets(faces, recipe)
+    known = rows.known()
+    _refuse_heads_without_rows(known, faces, recipe)
+    some = np.any([known[name] for name in known if _is_used(name, recipe)], axis=0)
+    other = _other_classes(faces, recipe)
+    unlearned |= {f"emotion: {name} is no class of heads.emotion": int((of & some).sum()) for name, of in other}
+    left_out = {f"of {name}, which is no class of heads.emotion": int((of & ~some).sum()) for name, of in other}
+    left_out["without a label that heads asks for"] = int((~some).sum()) - sum(left_out.values())
+    images = [faces.images[i] for i in np.flatnonzero(some)]
+    pictures = Pictures(images, recipe.data.memory_mb)
+    rows = replace(rows.take(some), picture=np.arange(len(images)))
+    left_out["whose picture cannot be decoded"] = len(pictures.unreadable)
+    readable = np.setdiff1d(rows.picture, pictures.unreadable)
+    if not len(readable):
+        raise DataError(f"none of {len(rows)} pictures can be decoded: make the table again")
+    # What was lost with the pictures may be all of a kind.
+    _refuse_heads_without_rows(rows.take(readable).known(), faces, recipe)
+    return Prepared(
+        rows=rows.take(readable),
+        pictures=pictures,
+        left_out={why: n for why, n in left_out.items() if n},
+        unlearned={why: n for why, n in unlearned.items() if n},
+        sha256=_fingerprint(rows, images),
+    )
+
+
+def _other_classes(faces: TrainingFaces, recipe: Recipe) -> list[tuple[str, Bool]]:
+    """Classes that the head has not, and their rows."""
+    others = [name for name in EMOTIONS if recipe.heads.emotion and name not in recipe.heads.emotion]
+    return [(name, faces.emotion == EMOTIONS.index(name)) for name in others]
+
+
+def _fingerprint(rows: Rows, images: Sequence[bytes]) -> str:
+    digest = hashlib.sha256()
+    for f in fields(rows):
+        values = getattr(rows, f.name)
+        digest.update(repr(values.tolist()).encode() if values.dtype.kind == "U" else values.tobytes())
+    for image in images:
+        digest.update(image)
+    return digest.hexdigest()
+
+
+def _targets(faces: TrainingFaces, recipe: Recipe) -> tuple[Rows, dict[str, int]]:
+    """Targets, and how many labels nothing can be learned from."""
+    points, box, size = _points(faces, recipe), faces.box_px.copy(), faces.size_px
+    # NaN is nowhere, so it is not far outside either.
+    with np.errstate(invalid="ignore"):
+        astray = (np.abs(points[..., :2] - size[:, None] / 2) > _FARTHEST * size[:, None]).any((1, 2))
+        beside = (np.abs(box[:, :2] + box[:, 2:] - size) > size).any(1)
+    points[astray], box[beside] = np.nan, np.nan
+    rows = Rows(
+        picture=np.arange(len(faces)),
+        size_px=size,
+        set_name=faces.set_name,
+        group=faces.group,
+        emotion=_emotions(faces, recipe),
+        valence_arousal=faces.valence_arousal,
+        points=points,
+        box_px=box,
+        teacher=_of_classes(faces.teacher, recipe.heads.emotion, least=0.0),
+        teacher_va=faces.teacher_va,
+    )
+    lost = {"landmarks: far outside of their picture": astray, "box: its middle is outside of the picture": beside}
+    return rows, {why: int(of.sum()) for why, of in lost.items()}
+
+
+def _points(faces: TrainingFaces, recipe: Recipe) -> F32:
+    """Points of the head, out of sets of more points where a row has no other."""
+    count = recipe.heads.landmarks or 0
+    found = filled(faces.points, count) if count else None
+    depth = 3 if count == _DEEP_POINTS else 2
+    return np.full((len(faces), count, depth), np.nan, np.float32) if found is None else found
+
+
+def _emotions(faces: TrainingFaces, recipe: Recipe) -> F32:
+    """Votes where they are wanted and there, else the one class."""
+    classes = recipe.heads.emotion
+    one = np.eye(len(EMOTIONS), dtype=np.float32)[faces.emotion]
+    one[faces.emotion < 0] = np.nan
+    if recipe.loss.emotion.votes:
+        voted = ~np.isnan(faces.votes).any(1)
+        one[voted] = faces.votes[voted]
+    return _of_classes(one, classes, least=_LEAST_SHARE)
+
+
+def _of_classes(distribution: F32, classes: tuple[str, ...], least: float) -> F32:
+    """Distributions f32[N,8] over some of the classes; NaN where these have no more than a share of it."""
+    part = distribution[:, [EMOTIONS.index(name) for name in classes]]
+    total = part.sum(1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(total > least, part / total, np.nan).astype(np.float32)
+
+
+def _is_used(kind: str, recipe: Recipe) -> bool:
+    teacher = recipe.loss.distillation
+    if kind in ("teacher", "teacher_va"):
+        return bool(teacher.weight if kind == "teacher" else teacher.valence_arousal_weight)
+    return bool(getattr(recipe.heads, kind))
+
+
+def _refuse_heads_without_rows(known: Mapping[str, Bool], faces: TrainingFaces, recipe: Recipe) -> None:
+    taught = {"emotion": "teacher", "valence_arousal": "teacher_va"}
+    for name in ("emotion", "valence_arousal", "landmarks", "box"):
+        by_teacher = name in taught and _is_used(taught[name], recipe) and known[taught[name]].any()
+        if _is_used(name, recipe) and not known[name].any() and not by_teacher:
+            raise DataError(f"heads asks for {name}, but no row has such a label: {_what_there_is(faces)}")
+    for name in taught.values():
+        if _is_used(name, recipe) and not known[name].any():
+            raise DataError(f"loss.distillation wants {name}, but no row has it: add it with vidfer train label")
+
+
+def _what_there_is(faces: TrainingFaces) -> str:
+    counts = {
+        "an emotion": int((faces.emotion >= 0).sum()),
+        "votes": int((~np.isnan(faces.votes).any(1)).sum()),
+        "valence and arousal": int((~np.isnan(faces.valence_arousal).all(1)).sum()),
+        "a box": int((~np.isnan(faces.box_px).any(1)).sum()),
+        **{f"{k} points": int((~np.isnan(p).all((1, 2))).sum()) for k, p in sorted(faces.points.items())},
+    }
+    there = [f"{n} with {what}" for what, n in counts.items() if n]
+    return f"of {len(faces)} rows there are {', '.join(there) or 'none with a label'}"

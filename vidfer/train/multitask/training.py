@@ -1,0 +1,85 @@
+"""What `vidfer train fit RECIPE.toml` calls: tables in, a run out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidfer.train.datasets.table import read_table
+from vidfer.train.loop import fit
+from vidfer.train.multitask.recipe import Recipe
+from vidfer.train.multitask.rows import Prepared, prepare
+from vidfer.train.multitask.sampling import classes_of
+from vidfer.train.multitask.task import RecipeTask
+from vidfer.train.networks.registry import describe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """Everything that a run needs, checked.
+
+    Attributes:
+        task: What the loop trains.
+        settings: Recipe and data, kept in the run.
+        notes: Lines for people: how much there is to learn from, and what is left out.
+    """
+
+    task: RecipeTask
+    settings: dict[str, Any]
+    notes: tuple[str, ...]
+
+    def fit(self, run: Path, *, resume: bool = False, **watched: Any) -> None:
+        """Train; see `loop.fit`."""
+        fit(self.task, self.task.config, run, resume=resume, settings=self.settings, **watched)
+
+
+def prepare_training(recipe: Recipe, tables: Sequence[Path]) -> Training:
+    """Read the rows of split train and make the network; whatever is wrong with them is said here.
+
+    Raises:
+        DataError: A table cannot be read, a head has no labels, or nothing can be held out.
+        UsageError: The network cannot be made as the recipe says.
+        ModelError: The file with its first weights does not fit.
+    """
+    prepared = prepare(read_table(tables, "train"), recipe)
+    task = RecipeTask(recipe, prepared)
+    return Training(
+        task=task,
+        settings={"recipe": _stored(recipe), "data": {"rows": len(prepared.rows), "sha256": prepared.sha256}},
+        notes=tuple(_notes(recipe, prepared, task)),
+    )
+
+
+def _stored(recipe: Recipe) -> dict[str, Any]:
+    """The recipe for the run's state, which has the table `loop` already; no folders of this machine are in it."""
+    if recipe.network.weights is not None:
+        recipe = replace(recipe, network=replace(recipe.network, weights=Path(recipe.network.weights.name)))
+    return {name: values for name, values in recipe.as_dict().items() if name != "loop"}
+
+
+def _notes(recipe: Recipe, prepared: Prepared, task: RecipeTask) -> Iterator[str]:
+    cost = describe(task.net)
+    side = recipe.network.side_px
+    yield (
+        f"{recipe.network.name}: {cost.parameters / 1e6:.2f} million parameters, {cost.gflop:.3f} GFLOP a picture of "
+        f"{side}x{side} px"
+    )
+    groups = len(set(task.held.group.tolist()))
+    yield f"learning from {len(task.rows)} rows; {len(task.held)} rows ({groups} groups) choose the best weights"
+    known = task.rows.known()
+    yield "labels: " + ", ".join(f"{kind} {int(there.sum())}" for kind, there in known.items() if there.any())
+    if recipe.heads.emotion:
+        classes = classes_of(task.rows.emotion)
+        counts = np.bincount(classes[classes >= 0], minlength=len(recipe.heads.emotion)).tolist()
+        yield "emotion: " + ", ".join(f"{name} {n}" for name, n in zip(recipe.heads.emotion, counts, strict=True))
+    if prepared.pictures.kept < len(prepared.pictures) - len(prepared.pictures.unreadable):
+        yield (
+            f"{prepared.pictures.kept} of {len(prepared.pictures)} pictures are kept decoded "
+            f"({recipe.data.memory_mb} MB), the others are decoded whenever they are drawn"
+        )
+    yield from (f"left out: {number} rows {why}" for why, number in prepared.left_out.items())
+    yield from (f"not learned by {number} rows: {why}" for why, number in prepared.unlearned.items())
