@@ -15,7 +15,7 @@ import click
 import typer
 
 from vidfer import __version__
-from vidfer.cli import doctor, export, probe, process, render, report, schema, smooth, summary, train, watch
+from vidfer.cli import doctor, export, jobs, probe, process, render, report, schema, smooth, summary, train, watch
 from vidfer.cli.stopping import Interrupted
 from vidfer.errors import VidferError, one_line
 
@@ -39,6 +39,7 @@ app.command("smooth")(smooth.smooth)
 app.command("summary")(summary.summary)
 app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(train.app, name="train")
 
 

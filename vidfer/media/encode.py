@@ -15,6 +15,7 @@ from av.video.reformatter import ColorRange
 
 from vidfer.errors import OutputError
 from vidfer.media.audio import AudioCarrier
+from vidfer.media.cores import available_cores
 from vidfer.media.planes import YuvPicture, pixels_of
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class VideoWriter:
         stream.pix_fmt = pixels_of(self._colours)
         context, colours = stream.codec_context, self._colours
         context.time_base = self._time_base
-        context.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
+        context.thread_count = min(_MOST_THREADS, available_cores())
         stream.colorspace, stream.color_primaries = colours.matrix, colours.primaries
         stream.color_trc = colours.transfer
         stream.color_range = ColorRange.JPEG if colours.full_range else ColorRange.MPEG

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from av.codec.context import Flags
 from av.stream import Disposition
 
 from vidfer.errors import InputError
+from vidfer.media.cores import available_cores
 from vidfer.media.fields import SecondFields
 from vidfer.media.inputs import is_utf8
 from vidfer.media.ledger import Ledger
@@ -201,7 +201,7 @@ def ready(
         raise InputError(f"{path}: no decoder for video stream {stream}: convert the file to H.264 first")
     if threads is None:
         small = video.width * video.height <= _ONE_THREAD_UP_TO_PX
-        threads = 1 if small else min(_MOST_THREADS, os.cpu_count() or 1)
+        threads = 1 if small else min(_MOST_THREADS, available_cores())
     context.thread_count = threads
     context.thread_type = "NONE" if threads == 1 else "SLICE" if live else "FRAME"
     context.flags |= Flags.copy_opaque

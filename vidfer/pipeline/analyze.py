@@ -8,7 +8,6 @@ depend on the number of threads.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -208,12 +207,6 @@ class Analyzer:
         embedding = faces.heads.get("embedding", np.zeros((0, _EMBEDDING_SIZE), np.float32))
         ids = self._follower.update(result.time_s, result.shot, detections, embedding)
         return replace(result, faces=replace(faces, track_id=ids))
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager

@@ -16,10 +16,11 @@ from typing import Any
 import vidfer
 from vidfer.errors import InputError, one_line
 from vidfer.media.codecs import decoder_version
+from vidfer.media.cores import available_cores
 from vidfer.media.file import VideoFile
 from vidfer.output.files import write_text
 from vidfer.output.parts import DamagedPartError
-from vidfer.pipeline.analyze import Analyzer, available_cores
+from vidfer.pipeline.analyze import Analyzer
 from vidfer.pipeline.earlier import Earlier, find_earlier, refuse_video
 from vidfer.pipeline.fingerprint import Fingerprint
 from vidfer.pipeline.finish import finish

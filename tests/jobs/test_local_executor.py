@@ -1,0 +1,73 @@
+"""Processes of this machine as workers: what dies is replaced, what cannot start says why."""
+
+import os
+import time
+
+import pytest
+from pretended import Worker as _  # noqa: F401 (the processes import it by its name)
+
+from vidfer.errors import OutputError, VidferError
+from vidfer.jobs.local import LocalExecutor, available_memory, usual_workers
+from vidfer.jobs.units import Source, Task
+
+
+def finished(executor, tasks, timeout_s=60):
+    """All that comes back for some tasks."""
+    tasks, found, deadline = list(tasks), [], time.monotonic() + timeout_s
+    while tasks or executor.pending:
+        assert time.monotonic() < deadline
+        while tasks and executor.room:
+            executor.submit(tasks.pop(0))
+        found += executor.wait(0.5)
+    return found
+
+
+def task(name, attempt=1):
+    return Task(source=Source(name=f"/x/{name}", identity="1"), attempt=attempt)
+
+
+def pool(setup="", workers=2, cores=1):
+    return LocalExecutor(setup, workers=workers, cores=cores, worker="pretended:Worker")
+
+
+def test_a_killed_worker_is_replaced_and_only_its_task_comes_back_undone():
+    with pool(cores=3) as executor:
+        found = finished(executor, [task(name) for name in ("a", "kill", "b", "c")])
+        undone = [one for one in found if one.record is None]
+        assert [one.task for one in undone] == [task("kill")]
+        assert "killed by signal 9 (out of memory?" in undone[0].reason
+        assert finished(executor, [task("kill", 2)])[0].record.state == "done"
+    hosts = {one.record.host for one in found if one.record}
+    assert str(os.getpid()) not in hosts
+    assert {one.record.reason for one in found if one.record} == {"3"}, (
+        "threads are limited before anything is imported"
+    )
+
+
+@pytest.mark.parametrize(
+    ("setup", "kind", "text"), [("die", VidferError, "die while they start"), ("full", OutputError, "full")]
+)
+def test_workers_that_cannot_start_end_the_job(setup, kind, text):
+    with pytest.raises(kind, match=text), pool(setup) as executor:
+        finished(executor, [task("a")])
+
+
+def test_a_full_disk_ends_the_job_instead_of_failing_every_source():
+    with pytest.raises(OutputError, match="full"), pool(workers=1) as executor:
+        finished(executor, [task("full")])
+
+
+def test_leaving_it_stops_workers_at_once_that_are_busy():
+    began = time.monotonic()
+    with pool(workers=1) as executor:
+        while not executor.room:
+            executor.wait(0.5)
+        executor.submit(task("slow"))
+    assert time.monotonic() - began < 30
+
+
+def test_as_many_workers_as_cores_and_memory_allow():
+    assert usual_workers(1, 1e-9) == max(1, len(os.sched_getaffinity(0)))
+    assert usual_workers(10_000, 1e-9) == 1
+    assert usual_workers(1, 1e9) == 1
+    assert available_memory() > 1e6

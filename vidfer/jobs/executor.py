@@ -1,0 +1,87 @@
+"""Who does the work: the one small interface behind which processes of this machine or a cluster stand."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self, cast
+
+from vidfer.jobs.units import Record, Task
+from vidfer.media.cores import VARIABLE
+
+WORKER = "vidfer.jobs.worker:Worker"  # by name: what makes it is imported where it works
+
+
+class Works(Protocol):
+    """A worker."""
+
+    def work(self, task: Task) -> Record:
+        """Do a task and write down what became of it."""
+        ...
+
+
+def made(name: str, setup: object) -> Works:
+    """A worker, from the name "module:class" and what it has to know."""
+    module, _, maker = name.partition(":")
+    return cast(Works, getattr(importlib.import_module(module), maker)(setup))
+
+
+def limit_threads(cores: int) -> None:
+    """Keep the libraries of this process to so many threads; before any of them is imported."""
+    for variable in (VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(cores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A task that came back.
+
+    Attributes:
+        task: Which.
+        record: What its worker wrote into the ledger; None where the worker died.
+        reason: Why it died, in one line.
+    """
+
+    task: Task
+    record: Record | None = None
+    reason: str | None = None
+
+
+class Executor(Protocol):
+    """Workers that take tasks; a context manager. Leaving it by an error stops them; what they have done is kept."""
+
+    @property
+    def room(self) -> int:
+        """How many tasks it takes now: workers that are ready and have none."""
+        ...
+
+    @property
+    def pending(self) -> int:
+        """How many it has."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """How many are meant to work at a time."""
+        ...
+
+    def submit(self, task: Task) -> None:
+        """Hand over a task; only while there is room."""
+        ...
+
+    def wait(self, timeout_s: float) -> Sequence[Finished]:
+        """What came back; waits for the first, or for room, but no longer than this.
+
+        Raises:
+            VidferError: No worker can work: the networks, the folder of the results.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,132 @@
+"""What became of every source: one file of JSON lines per process, which only that process appends to.
+
+That is the truth that survives kills: a line is there whole or it does not count. All else, such as `manifest.parquet`,
+follows from it. Lines of runs (`{"run": ...}`) and of units stand side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import time
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vidfer.jobs.units import DONE, STATES, Record, Source, number_of
+from vidfer.output.files import writing
+
+LedgerFiles = list[tuple[Path, int]]
+
+_DONE_FIRST = 1e12  # seconds: what is done stays done, whatever clocks of other machines say
+
+
+class LedgerFile:
+    """The file of this process; made with its first line.
+
+    Args:
+        folder: That of the ledger.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        self._path = folder / f"{stamp}-{host}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
+        self._descriptor: int | None = None
+
+    def append(self, entry: Record | Mapping[str, Any]) -> None:
+        """Write a line; it is safe on the disk when this returns.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        about = asdict(entry) if isinstance(entry, Record) else entry
+        line = json.dumps({key: value for key, value in about.items() if value is not None}) + "\n"
+        with writing(self._path):
+            if self._descriptor is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            os.write(self._descriptor, line.encode())
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """No more lines."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def ledger_files(folder: Path) -> LedgerFiles:
+    """The files of all processes, oldest first, and how long they are now: reading them twice gives the same lines."""
+    return [(path, path.stat().st_size) for path in sorted(folder.glob("*.jsonl"))]
+
+
+def entries(files: LedgerFiles) -> Iterator[dict[str, Any]]:
+    """All whole lines; what a killed process was writing is left out."""
+    for path, size in files:
+        with path.open("rb") as file:
+            while file.tell() < size and (line := file.readline()).endswith(b"\n"):
+                try:
+                    entry = json.loads(line)
+                except ValueError:  # torn by a full disk
+                    continue
+                if isinstance(entry, dict):
+                    yield entry
+
+
+def units(files: LedgerFiles) -> Iterator[dict[str, Any]]:
+    """The lines of units."""
+    return (entry for entry in entries(files) if "source" in entry)
+
+
+def rank(entry: dict[str, Any]) -> float:
+    """Of several lines on the same source that with the highest rank counts."""
+    return float(entry["ended"]) + (_DONE_FIRST if entry["state"] == DONE else 0.0)
+
+
+def last_of_each(keys: npt.NDArray[np.uint64], ranks: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """For every key, sorted, where its highest rank stands."""
+    order = np.lexsort((ranks, keys))
+    is_last = np.r_[keys[order][1:] != keys[order][:-1], True][: len(order)]
+    last: npt.NDArray[np.int64] = order[is_last]
+    return last
+
+
+class Known:
+    """What earlier runs say about each source: 20 bytes for each, so that millions fit.
+
+    Args:
+        folder: That of the ledger.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        key, ranks, state, attempt = array("Q"), array("d"), array("B"), array("B")
+        for entry in units(ledger_files(folder)):
+            key.append(number_of(entry["source"], entry["identity"]))
+            ranks.append(rank(entry))
+            state.append(STATES.index(entry["state"]))
+            attempt.append(min(entry["attempt"], 255))
+        keys = np.frombuffer(key, np.uint64) if key else np.zeros(0, np.uint64)
+        last = last_of_each(keys, np.frombuffer(ranks, np.float64) if ranks else np.zeros(0))
+        self._keys = keys[last]
+        self._states, self._attempts = (
+            np.frombuffer(a, np.uint8)[last] if a else np.zeros(0, np.uint8) for a in (state, attempt)
+        )
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def of(self, source: Source) -> tuple[str | None, int]:
+        """State of a source and how many attempts it took; None and 0 where nothing is known."""
+        key = np.uint64(source.key)
+        at = int(np.searchsorted(self._keys, key))
+        if at == len(self._keys) or self._keys[at] != key:
+            return None, 0
+        return STATES[self._states[at]], int(self._attempts[at])

@@ -1,0 +1,197 @@
+"""Workers that are processes of this machine. One that dies is replaced, and only its task is lost."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import NoReturn, Self
+
+from vidfer.errors import VidferError
+from vidfer.jobs.executor import WORKER, Finished, limit_threads, made
+from vidfer.jobs.units import Task
+from vidfer.media.cores import available_cores
+
+# A worker that is asked to end writes what it has analysed, which takes a moment; an idle one ends at once.
+_END_S = 20.0
+_MOST_STILLBORN = 3
+_SPAWN = multiprocessing.get_context("spawn")  # forks of a process with threads hang
+
+
+def usual_workers(cores: int, memory_gb: float) -> int:
+    """How many workers fit, by their cores and memory."""
+    by_memory = available_memory() / (memory_gb * 1e9)
+    return max(1, min(available_cores() // cores, int(by_memory)))
+
+
+def available_memory() -> float:
+    """Bytes that processes may still take, by the system and a container's limit; infinite where nobody tells."""
+    found = [float("inf")]
+    with suppress(OSError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    with suppress(OSError, ValueError):  # "max" is no number
+        cgroup = Path("/sys/fs/cgroup")
+        limit, used = ((cgroup / name).read_text() for name in ("memory.max", "memory.current"))
+        found.append(max(0.0, float(limit) - float(used)))
+    return min(found)
+
+
+@dataclass(slots=True, eq=False)
+class _Process:
+    process: BaseProcess
+    pipe: Connection
+    ready: bool = False
+    task: Task | None = None
+
+
+class LocalExecutor:
+    """A pool of processes.
+
+    Args:
+        setup: For the worker in each: a `vidfer.jobs.worker.Setup`.
+        workers: How many.
+        cores: Of each.
+        worker: What makes the worker from its setup.
+    """
+
+    def __init__(self, setup: object, *, workers: int, cores: int = 1, worker: str = WORKER) -> None:
+        # As bytes: what it holds imports numpy, which looks at the environment once, when it is imported.
+        self._setup = pickle.dumps(setup)
+        self._cores, self._worker, self.workers = cores, worker, workers
+        self._all: list[_Process] = []
+        self._stillborn = 0
+
+    @property
+    def room(self) -> int:
+        """How many tasks it takes now."""
+        return sum(one.ready and one.task is None for one in self._all)
+
+    @property
+    def pending(self) -> int:
+        """How many it has."""
+        return sum(one.task is not None for one in self._all)
+
+    def __enter__(self) -> Self:
+        for _ in range(self.workers):
+            self._start()
+        return self
+
+    def _start(self) -> None:
+        ours, theirs = _SPAWN.Pipe()
+        process = _SPAWN.Process(
+            target=_serve, args=(theirs, self._setup, self._cores, self._worker), name="vidfer-worker"
+        )
+        process.start()
+        theirs.close()
+        self._all.append(_Process(process, ours))
+
+    def submit(self, task: Task) -> None:
+        """Hand over a task."""
+        one = next(one for one in self._all if one.ready and one.task is None)
+        one.task = task
+        with suppress(OSError):  # it died just now: `wait` sees that
+            one.pipe.send(task)
+
+    def wait(self, timeout_s: float) -> Sequence[Finished]:
+        """What came back."""
+        heard = {id(pipe) for pipe in wait([one.pipe for one in self._all], timeout_s)}
+        found: list[Finished] = []
+        for one in [one for one in self._all if id(one.pipe) in heard]:
+            try:
+                word, value = one.pipe.recv()
+            except (EOFError, OSError, pickle.UnpicklingError):
+                found += self._bury(one)
+                continue
+            if word == "ready":
+                one.ready, self._stillborn = True, 0
+            elif word == "done":
+                assert one.task is not None
+                found.append(Finished(task=one.task, record=value))
+                one.task = None
+            else:
+                raise value
+        return found
+
+    def _bury(self, one: _Process) -> list[Finished]:
+        """Replace a dead worker; its task comes back."""
+        one.process.join()
+        one.pipe.close()
+        self._all.remove(one)
+        code = one.process.exitcode or 0
+        why = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        hint = " (out of memory? fewer workers, or more executor.memory_gb)" if code == -9 else ""
+        if not one.ready:
+            self._stillborn += 1
+            if self._stillborn >= _MOST_STILLBORN:
+                raise VidferError(f"workers die while they start: the last one {why}{hint}")
+        self._start()
+        return [] if one.task is None else [Finished(task=one.task, reason=f"its worker {why}{hint}")]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for one in self._all:
+            if one.task is None:
+                one.pipe.close()  # an idle worker that hears nothing more ends
+            else:
+                one.process.terminate()
+        deadline = time.monotonic() + _END_S
+        for one in self._all:
+            one.process.join(max(0.0, deadline - time.monotonic()))
+            if one.process.is_alive():
+                one.process.kill()
+                one.process.join()
+            one.pipe.close()
+            one.process.close()
+        self._all.clear()
+
+
+class _Ended(KeyboardInterrupt):
+    """Somebody wants this process to end: what is analysed is written on the way out."""
+
+
+def _serve(pipe: Connection, setup: bytes, cores: int, worker: str) -> None:
+    """The life of a worker process."""
+
+    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _Ended
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal: the driver decides
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(_Ended, EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            limit_threads(cores)
+            own = made(worker, pickle.loads(setup))
+        except VidferError as error:
+            pipe.send(("failed", error))
+            return
+        pipe.send(("ready", None))
+        while True:
+            task = pipe.recv()
+            try:
+                record = own.work(task)
+            except VidferError as error:
+                pipe.send(("failed", error))
+                return
+            pipe.send(("done", record))
+
+
+def _end_with_parent() -> None:
+    """A driver that was killed leaves no worker behind that nobody knows of."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)

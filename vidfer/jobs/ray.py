@@ -1,0 +1,166 @@
+"""Workers that are actors of a Ray cluster. Everything that vidfer knows of Ray stands here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from vidfer.errors import UsageError, VidferError
+from vidfer.jobs.executor import WORKER, Finished, limit_threads, made
+from vidfer.jobs.units import Record, Task
+
+try:
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+except ImportError:
+    raise UsageError("executor.kind is 'ray', which is not installed: pip install 'vidfer[ray]'") from None
+
+_MOST_STILLBORN = 3
+
+
+class _Actor:
+    """A worker in a process of the cluster."""
+
+    def __init__(self, setup: object, cores: int, worker: str) -> None:
+        limit_threads(cores)
+        self._worker = made(worker, setup)
+
+    def ready(self) -> None:
+        """Answers once the networks are loaded."""
+
+    def work(self, task: Task) -> Record:
+        """Do a task."""
+        return self._worker.work(task)
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    actor: Any
+    answer: Any  # what is waited for: that it is ready, or its task
+    ready: bool = False
+    task: Task | None = None
+
+
+class RayExecutor:
+    """Actors of a cluster, each with the networks loaded.
+
+    Those that the cluster has no room for wait for a machine that joins; one that dies, or whose machine does, is
+    replaced.
+
+    Args:
+        setup: For the worker in each: a `vidfer.jobs.worker.Setup`.
+        workers: How many; None for as many as the cluster has room for now.
+        cores: Of each.
+        gpus: Of each.
+        memory_gb: Of each.
+        address: Of the cluster; None: that of RAY_ADDRESS, or a cluster of this machine alone.
+        worker: What makes the worker from its setup.
+    """
+
+    def __init__(
+        self,
+        setup: object,
+        *,
+        workers: int | None = None,
+        cores: int = 1,
+        gpus: float = 0.0,
+        memory_gb: float = 1.0,
+        address: str | None = None,
+        worker: str = WORKER,
+    ) -> None:
+        self._began_ray = not ray.is_initialized()
+        if self._began_ray:
+            try:
+                ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+            except ConnectionError as error:
+                reason = str(error).splitlines()[0]
+                raise VidferError(f"no Ray cluster answers at {address or 'RAY_ADDRESS'}: {reason}") from None
+        self._cores, self._gpus, self._memory_gb = cores, gpus, memory_gb
+        self.workers = workers if workers is not None else self._usual_workers()
+        self._setup, self._name = ray.put(setup), worker
+        self._all: list[_Held] = []
+        self._stillborn = 0
+
+    def _usual_workers(self) -> int:
+        there = ray.cluster_resources()
+        limits = [there.get("CPU", 0) / self._cores, there.get("memory", 0) / (self._memory_gb * 1e9)]
+        limits += [there.get("GPU", 0) / self._gpus] if self._gpus else []
+        return max(1, int(min(limits)))
+
+    @property
+    def room(self) -> int:
+        """How many tasks it takes now."""
+        return sum(one.ready and one.task is None for one in self._all)
+
+    @property
+    def pending(self) -> int:
+        """How many it has."""
+        return sum(one.task is not None for one in self._all)
+
+    def __enter__(self) -> Self:
+        for _ in range(self.workers):
+            self._start()
+        return self
+
+    def _start(self) -> None:
+        needs = {"num_cpus": self._cores, "num_gpus": self._gpus, "memory": int(self._memory_gb * 1e9)}
+        actor = ray.remote(**needs)(_Actor).remote(self._setup, self._cores, self._name)
+        self._all.append(_Held(actor, actor.ready.remote()))
+
+    def submit(self, task: Task) -> None:
+        """Hand over a task."""
+        one = next(one for one in self._all if one.ready and one.task is None)
+        one.task, one.answer = task, one.actor.work.remote(task)
+
+    def wait(self, timeout_s: float) -> Sequence[Finished]:
+        """What came back."""
+        waiting = [one.answer for one in self._all if one.answer is not None]
+        answered, _ = ray.wait(waiting, num_returns=1, timeout=timeout_s)
+        found: list[Finished] = []
+        for one in [one for one in self._all if one.answer in answered]:
+            try:
+                record = ray.get(one.answer)
+            except RayActorError as error:
+                found += self._replace(one, error)
+                continue
+            except RayTaskError as error:
+                raise _cause(error) from None
+            one.answer = None
+            if one.task is None:
+                one.ready, self._stillborn = True, 0
+            else:
+                found.append(Finished(task=one.task, record=record))
+                one.task = None
+        return found
+
+    def _replace(self, one: _Held, error: RayActorError) -> list[Finished]:
+        """Have another actor in place of a dead one; its task comes back."""
+        self._all.remove(one)
+        if not one.ready:
+            self._stillborn += 1
+            cause = _cause(error)
+            if self._stillborn >= _MOST_STILLBORN or isinstance(cause, UsageError):
+                raise cause
+        self._start()
+        reason = "its worker died: the process or its machine was killed (out of memory?)"
+        return [] if one.task is None else [Finished(task=one.task, reason=reason)]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for one in self._all:
+            ray.kill(one.actor)
+        self._all.clear()
+        if self._began_ray:
+            ray.shutdown()
+
+
+def _cause(error: Exception) -> VidferError:
+    """What made an actor fail, as our own error where it was one."""
+    cause = getattr(error, "cause", None) or error.__cause__
+    if isinstance(cause, VidferError):
+        return cause
+    lines = [line for line in str(cause or error).splitlines() if line.strip()]
+    return VidferError(f"workers die while they start: {lines[-1].strip() if lines else type(error).__name__}")
