@@ -30,8 +30,8 @@ def copied(images: Sequence[U8], others: Sequence[U8]) -> Bool:
     """bool[N]: which pictures uint8[H,W] or uint8[H,W,3] are also among others, but for noise and size."""
     found = np.zeros(len(images), bool)
     if len(others):
-        theirs = _thumbnails(others).T
-        ours = _thumbnails(images)
+        theirs = thumbnails(others).T
+        ours = thumbnails(images)
         for start in range(0, len(ours), _ROWS):
             found[start : start + _ROWS] = (ours[start : start + _ROWS] @ theirs).max(1) >= LEAST
     return found
@@ -42,12 +42,12 @@ def shared(images: Sequence[U8], others: Sequence[U8]) -> Bool:
     found = np.zeros(len(images), bool)
     if len(others) and len(images):
         ours, theirs = ([_small(image) for image in of] for of in (images, others))
-        of_us, of_them = _thumbnails(ours), _thumbnails([*theirs, *(image[:, ::-1] for image in theirs)])
+        of_us, of_them = thumbnails(ours), thumbnails([*theirs, *(image[:, ::-1] for image in theirs)])
         for i, image in enumerate(ours):
-            found[i] = (_thumbnails(_parts(image)) @ of_them.T).max() >= LEAST_OF_A_PART
+            found[i] = (thumbnails(_parts(image)) @ of_them.T).max() >= LEAST_OF_A_PART
         for image in theirs:
             parts = _parts(image)
-            likeness = of_us @ _thumbnails([*parts, *(part[:, ::-1] for part in parts)]).T
+            likeness = of_us @ thumbnails([*parts, *(part[:, ::-1] for part in parts)]).T
             found |= likeness.max(1) >= LEAST_OF_A_PART
     return found
 
@@ -72,7 +72,7 @@ def first_of_its_kind(files: Sequence[bytes]) -> npt.NDArray[np.int64]:
     return np.array([first.setdefault(data, i) for i, data in enumerate(files)], np.int64)
 
 
-def _thumbnails(images: Sequence[U8]) -> F32:
+def thumbnails(images: Sequence[U8]) -> F32:
     """f32[N,576] grey, without mean, of unit length."""
     grey = (image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images)
     small = [cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).ravel() for image in grey]

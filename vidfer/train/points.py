@@ -108,3 +108,9 @@ def filled(points: Mapping[int, F32], count: int) -> F32 | None:
         lacking = np.isnan(found).all((1, 2))
         found[lacking] = other[lacking]
     return found
+
+
+def box_around(points: F32) -> tuple[float, float, float, float]:
+    """x, y, w, h of the box around points f32[K,2 or 3]; edges lie between pixels, points on their centres."""
+    low, high = (f(points[:, :2], axis=0) for f in (np.nanmin, np.nanmax))
+    return float(low[0]) + 0.5, float(low[1]) + 0.5, float(high[0] - low[0]), float(high[1] - low[1])
