@@ -114,7 +114,15 @@ def test_every_key_of_the_report_is_described():
 
 @pytest.mark.parametrize(
     "path",
-    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "schemas/README.md", "docs/statistics.md", "docs/recipes.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "schemas/README.md",
+        "docs/statistics.md",
+        "docs/recipes.md",
+        "docs/training.md",
+    ],
 )
 def test_links_to_files_lead_somewhere(path):
     text = (ROOT / path).read_text(encoding="utf-8")

@@ -46,11 +46,13 @@ def _read(path: Path, source: Source) -> Iterator[Sample]:
         wanted = {*(known.COLUMNS if known else schema.training_schema().names), source.emotion}
         row = 0
         for batch in file.iter_batches(_ROWS, columns=[name for name in names if name in wanted]):
-            for values in batch.to_pylist():
-                where = f"{path.name}, row {row}"
-                row += 1
-                if source.sets and values.get("set") not in source.sets:
-                    continue
+            rows = np.arange(row, row + batch.num_rows)
+            row += batch.num_rows
+            if source.sets and "set" in batch.schema.names:
+                chosen = np.isin(batch["set"].to_numpy(zero_copy_only=False).astype(str), source.sets)
+                batch, rows = batch.filter(pa.array(chosen)), rows[chosen]
+            for number, values in zip(rows, batch.to_pylist(), strict=True):
+                where = f"{path.name}, row {number}"
                 if values["image"] is None or values.get("split") not in (None, *SPLITS):
                     fault = "no picture" if values["image"] is None else f"split is not one of {', '.join(SPLITS)}"
                     source.tally.leave_out(fault, where)

@@ -10,6 +10,7 @@ from typing import cast
 import cv2
 import numpy as np
 
+from vidfer.errors import DataError
 from vidfer.train.data import decode_image
 from vidfer.train.datasets.rows import Labels
 from vidfer.train.datasets.samples import Sample
@@ -36,7 +37,7 @@ def load(sample: Sample) -> tuple[bytes, U8] | str:
         data = source()
     try:
         pixels = decode_image(data) if data else None
-    except (ValueError, cv2.error):
+    except (DataError, cv2.error):
         pixels = None
     if pixels is None:
         return "picture cannot be decoded"

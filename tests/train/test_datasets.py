@@ -1,0 +1,371 @@
+"""Every data set from a tiny copy of its layout: labels arrive where they belong, and what is bad is counted."""
+
+from __future__ import annotations
+
+import re
+
+import cv2
+import layouts
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vidfer.errors import DataError, UsageError
+from vidfer.train.datasets.build import FORMATS, BuildOptions, build_table
+from vidfer.train.datasets.rows import SPLITS, Face, Labels
+from vidfer.train.datasets.samples import Source
+from vidfer.train.datasets.splits import SplitOptions
+from vidfer.train.datasets.table import read_table, write_table
+from vidfer.types import EMOTIONS
+
+
+def build(tmp_path, kind, *paths, source=None, **options):
+    """(rows by split, summary) of a data set."""
+    table = tmp_path / "table.parquet"
+    summary = build_table(kind, paths, table, source or Source(), BuildOptions(**options))
+    splits = {split: read_table([table], split) for split in SPLITS if split in summary["splits"]}
+    assert sum(map(len, splits.values())) == summary["rows"]
+    return splits, summary
+
+
+NO_VAL = {"split": SplitOptions(val_share=0)}
+
+
+def names(rows):
+    return [EMOTIONS[i] if i >= 0 else None for i in rows.emotion]
+
+
+AFFECT = [
+    *((0, 0.1, 0.2), (7, -0.5, 0.5)),
+    *((8, 0.3, -0.3), (9, -2, -2), (10, -2, -2)),
+    *((11, 0, 0), (1, 1.5, 0), (2, "nan", 0)),
+]
+
+
+def check_affectnet(splits, summary):
+    train = splits["train"]
+    assert names(train) == ["neutral", "contempt", None]
+    np.testing.assert_allclose(train.valence_arousal, [[0.1, 0.2], [-0.5, 0.5], [0.3, -0.3]], atol=1e-6)
+    assert names(splits["val"]) == ["happiness"]
+    assert np.isnan(splits["val"].valence_arousal).all()
+    np.testing.assert_allclose(train.points[68][1], layouts.points(68, 1), atol=1e-4)
+    assert summary["left_out"] == {
+        "valence_arousal is not two numbers from -1 to 1": 2,
+        "neither expression nor valence": 1,
+        "no face": 1,
+        "expression is not one of 0 to 10": 1,
+    }
+
+
+def test_affectnet_as_a_folder(tmp_path):
+    root = layouts.affectnet_npy(tmp_path / "a", {"train_set": AFFECT, "val_set": [(1, -2, -2)]})
+    check_affectnet(*build(tmp_path, "affectnet", root))
+    assert len(build(tmp_path, "affectnet", root / "val_set", needs=("emotion",))[0]["val"]) == 1
+
+
+def test_affectnet_as_lists(tmp_path):
+    lists = [layouts.affectnet_csv(tmp_path, "training", AFFECT)]
+    lists += [layouts.affectnet_csv(tmp_path, "validation", [(1, -2, -2)])]
+    splits, summary = build(tmp_path, "affectnet", *lists, source=Source(images=tmp_path / "pictures"))
+    check_affectnet(splits, summary)
+    np.testing.assert_array_equal(splits["train"].box_px[0], [3, 4, 33, 35])
+
+
+def test_annotations_of_affectnet_that_are_missing_or_no_numbers_are_counted(tmp_path):
+    root = layouts.affectnet_npy(tmp_path / "a", {"val_set": [(1, 0, 0)] * 4})
+    (root / "val_set/annotations/1_val.npy").unlink()
+    (root / "val_set/annotations/2_exp.npy").write_bytes(b"junk")
+    # What an array of objects holds is a program (pickle) and is never run.
+    np.save(root / "val_set/annotations/3_aro.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    assert build(tmp_path, "affectnet", root)[1]["left_out"] == {"annotation is missing or damaged": 3}
+
+
+FER = [[3, layouts.pixels(1), "Training"], [0, layouts.pixels(2), "PublicTest"], [6, layouts.pixels(3), "PrivateTest"]]
+
+
+def test_fer2013(tmp_path):
+    bad = [[7, layouts.pixels(4), "Training"], [1, "1 2 3", "Training"], [1, layouts.pixels(5) + "x", "Training"]]
+    bad += [[1, layouts.pixels(6), "Other"], [1]]
+    splits, summary = build(tmp_path, "fer2013", layouts.fer2013(tmp_path, FER + bad))
+    assert {split: names(rows) for split, rows in splits.items()} == {
+        "train": ["happiness"],
+        "val": ["anger"],
+        "test": ["neutral"],
+    }
+    np.testing.assert_array_equal(splits["train"].picture(0), layouts.picture(1, 48)[..., 0])
+    assert sum(summary["left_out"].values()) == len(bad)
+    assert summary["left_out"]["pixels are not 2304 numbers from 0 to 255"] == 2
+    assert summary["first"]["emotion is not one of 0 to 6"] == "fer2013.csv, line 5"
+
+
+def test_fer2013_keeps_copies_out_of_train(tmp_path):
+    noisy = np.clip(layouts.picture(3, 48)[..., 0].astype(int) + 1, 0, 255)
+    copies = [[6, layouts.pixels(2), "Training"], [6, " ".join(map(str, noisy.ravel())), "Training"]]
+    table = layouts.fer2013(tmp_path, FER + copies)
+    splits, summary = build(tmp_path, "fer2013", table)
+    assert len(splits["train"]) == 1
+    assert summary["left_out"] == {"its group is in val or test": 1, "val or test has a copy of the picture": 1}
+    assert len(build(tmp_path, "fer2013", table, keep_copies=True)[0]["train"]) == 2
+
+
+def test_ferplus_votes_become_shares(tmp_path):
+    layouts.fer2013(tmp_path, [[0, layouts.pixels(i), "Training"] for i in range(5)])
+    votes = [[0, 8, 0, 0, 0, 0, 0, 2, 0, 0], [0, 0, 5, 0, 0, 0, 5, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0, 3, 6]]
+    votes += [[2, 0, 0, 0, 0, 0, 0, 0, 8, 0], [1, 0, 0, 4, 0, 0, 0, 0, 4, 1]]
+    splits, summary = build(tmp_path, "ferplus", layouts.ferplus(tmp_path, votes), **NO_VAL)
+    train = splits["train"]
+    assert names(train) == ["happiness", None, None]
+    np.testing.assert_allclose(train.votes[0, [1, 7]], [0.8, 0.2])
+    np.testing.assert_allclose(train.votes[1, [3, 4]], [0.5, 0.5])
+    np.testing.assert_allclose(train.votes[2, [0, 2]], [0.2, 0.8])
+    assert summary["left_out"] == {"no face, as most raters say": 1, "expression unknown, as most raters say": 1}
+
+
+def test_ferplus_needs_both_files_with_the_same_lines(tmp_path):
+    votes = layouts.ferplus(tmp_path, [[10] + [0] * 9] * 2)
+    with pytest.raises(DataError, match=r"fer2013.csv is missing .*pixels"):
+        build(tmp_path, "ferplus", votes)
+    layouts.fer2013(tmp_path, FER)
+    with pytest.raises(DataError, match="have not the same number of lines"):
+        build(tmp_path, "ferplus", tmp_path)
+
+
+def test_folders_are_annotations(tmp_path):
+    for i, name in enumerate(["happy", "Anger", "SURPRISED", "joy"]):
+        layouts.save(tmp_path / "f" / name / f"{i}.png", i)
+    (tmp_path / "f/joy/notes.txt").write_text("x")
+    (tmp_path / "f/joy/broken.jpg").write_bytes(b"\xff\xd8\xffno")
+    (tmp_path / "f/joy/empty.jpg").write_bytes(b"")
+    (tmp_path / "f/joy/.hidden.jpg").write_bytes(b"")
+    splits, summary = build(tmp_path, "folders", tmp_path / "f", **NO_VAL)
+    assert sorted(names(splits["train"])) == ["anger", "happiness", "happiness", "surprise"]
+    assert summary["left_out"] == {"not a picture": 1, "picture cannot be decoded": 2}
+
+
+def test_folders_with_splits_and_persons(tmp_path):
+    for i, name in enumerate(["train/happy/ann_1", "train/sad/ann_2", "validation/happy/bob_1", "train/sad/bob_2"]):
+        layouts.save(tmp_path / "f" / f"{name}.png", i)
+    splits, summary = build(tmp_path, "folders", tmp_path / "f", source=Source(group=re.compile(r"([a-z]+)_\d")))
+    assert (splits["train"].group.tolist(), splits["val"].group.tolist()) == (["ann", "ann"], ["bob"])
+    assert summary["left_out"] == {"its group is in val or test": 1}
+
+
+def test_unknown_classes_are_refused_with_the_nearest(tmp_path):
+    layouts.save(tmp_path / "f/happines/1.png", 1)
+    layouts.save(tmp_path / "f/bored/1.png", 1)
+    with pytest.raises(DataError, match=r"'bored' is no expression; .*--class bored=EMOTION"):
+        build(tmp_path, "folders", tmp_path / "f")
+    classes = {"Bored": None}
+    with pytest.raises(DataError, match="'happines' is no expression; the nearest known name is happiness"):
+        build(tmp_path, "folders", tmp_path / "f", source=Source(classes=classes))
+    splits, _ = build(
+        tmp_path, "folders", tmp_path / "f", source=Source(classes=classes | {"happines": "happiness"}), **NO_VAL
+    )
+    assert names(splits["train"]) == ["happiness"]
+
+
+def test_ibug_as_xml(tmp_path):
+    faces = [(f"a/{i}.jpg", (2, 3, 30, 31), layouts.points(68, i)) for i in range(3)]
+    faces += [("a/0_mirror.jpg", (2, 3, 30, 31), layouts.points(68, 9)), ("a/few.jpg", (0, 0, 9, 9), np.ones((5, 2)))]
+    faces += [("a/flat.jpg", (0, 0, 0, 9), layouts.points(68, 1))]
+    xml = layouts.ibug_xml(tmp_path / "labels_ibug_300W_train.xml", faces)
+    test = layouts.ibug_xml(
+        tmp_path / "labels_ibug_300W_test.xml", [("b/x.png", (1, 1, 30, 30), layouts.points(68, 7))]
+    )
+    splits, summary = build(tmp_path, "ibug", xml, test, **NO_VAL)
+    np.testing.assert_allclose(splits["train"].points[68][1], layouts.points(68, 1), atol=1e-4)
+    np.testing.assert_array_equal(splits["train"].box_px[0], [2, 3, 32, 34])
+    assert splits["train"].group.tolist() == ["a/0", "a/1", "a/2", "a/0"]
+    assert splits["test"].group.tolist() == ["b/x"]
+    assert summary["left_out"] == {"not 68 points": 1, "box has no size or is no number": 1}
+
+
+def test_ibug_as_points_files_counts_from_one(tmp_path):
+    where = {"lfpw/trainset/1": 1, "lfpw/testset/2": 2}
+    for name, seed in where.items():
+        layouts.pts(tmp_path / "w" / f"{name}.pts", layouts.points(68, seed))
+    (tmp_path / "w/lonely.pts").write_text("{\n1 2\n}")
+    layouts.pts(tmp_path / "w/few.pts", layouts.points(5))
+    splits, summary = build(tmp_path, "ibug", tmp_path / "w", **NO_VAL)
+    truth = layouts.points(68, 1)
+    np.testing.assert_allclose(splits["train"].points[68][0], truth, atol=1e-3)
+    np.testing.assert_allclose(splits["train"].box_px[0], [*truth.min(0) + 0.5, *truth.max(0) + 0.5], atol=1e-3)
+    assert len(splits["test"]) == 1
+    assert summary["left_out"] == {"not 68 points": 1, "picture is missing": 1}
+
+
+@pytest.mark.parametrize("text", ["<!DOCTYPE d [<!ENTITY a 'aaaa'>]><dataset>&a;</dataset>", "<dataset>", "<d/>"])
+def test_xml_with_a_document_type_or_without_end_or_boxes_is_refused(tmp_path, text):
+    (tmp_path / "x.xml").write_text(text)
+    with pytest.raises(DataError, match=r"x\.xml (has a document type|is no XML file|holds no <box>)"):
+        build(tmp_path, "ibug", tmp_path / "x.xml")
+
+
+def test_keypoints_with_missing_points(tmp_path):
+    whole, part, none = layouts.points(15, 1, 96), layouts.points(15, 2, 96), np.full((15, 2), np.nan)
+    part[[2, 5]] = np.nan
+    half = layouts.points(15, 3, 96)
+    half[4, 0] = np.nan
+    lines = [(p, layouts.pixels(i, 96)) for i, p in enumerate([whole, part, none, half])] + [(whole, "1 2")]
+    splits, summary = build(tmp_path, "keypoints", layouts.keypoints(tmp_path, lines), **NO_VAL)
+    found = splits["train"].points[15]
+    np.testing.assert_allclose(found[:2], [whole, part], atol=1e-4)
+    assert np.isnan(found[2]).sum() == 2
+    assert splits["train"].picture(0).shape == (96, 96)
+    assert summary["left_out"] == {"Image is not 9216 numbers from 0 to 255": 1, "points15 are all missing": 1}
+
+
+def test_mesh_lists(tmp_path):
+    mesh = np.random.default_rng(0).uniform(5, 35, (478, 3)).round(2)
+    line = {"image": "p/1.jpg", "expression": "Happy", "box": [1, 2, 30, 31], "mesh": mesh, "group": "ann"}
+    broken = mesh.copy()
+    broken[3, 1] = np.nan
+    lines = [line, line | {"image": "p/2.jpg", "expression": ""}, {"image": "p/3.jpg", "expression": "fear"}]
+    lines += [line | {"image": "p/4.jpg", "mesh": broken}, line | {"image": "p/5.jpg", "box": [1, 2, "x", 4]}]
+    lines += [line | {"image": "p/6.jpg", "split": "later"}]
+    splits, summary = build(tmp_path, "mesh", layouts.mesh_csv(tmp_path, lines), points=(4, 15), **NO_VAL)
+    train = splits["train"]
+    assert names(train) == ["happiness", None, "fear"]
+    assert train.group.tolist() == ["ann", "ann", "p/3.jpg"]
+    np.testing.assert_allclose(train.points[478][0], mesh, atol=1e-4)
+    np.testing.assert_allclose(train.points[4][0], mesh[[468, 473, 61, 291], :2], atol=1e-4)
+    assert np.isnan(train.box_px[2]).all()
+    assert summary["left_out"] == {
+        "points478 are not all numbers": 1,
+        "a value is no number": 1,
+        "split is not train, val or test": 1,
+    }
+
+
+def made_table(path, rows):
+    faces = [
+        Face(
+            image=cv2.imencode(".png", layouts.picture(i))[1].tobytes(),
+            size=(40, 40),
+            set_name=name,
+            split=split,
+            group=f"g{i}",
+            labels=labels,
+        )
+        for i, (name, split, labels) in enumerate(rows)
+    ]
+    write_table(path, faces)
+    return path
+
+
+def test_training_tables_go_through_unchanged(tmp_path):
+    full = Labels(
+        emotion="fear",
+        votes=np.eye(8, dtype=np.float32)[4],
+        valence_arousal=(0.5, -0.5),
+        box=(1.0, 2.0, 30.0, 31.0),
+        points={5: layouts.points(5).astype(np.float32)},
+        teacher=np.full(8, 0.125, np.float32),
+        teacher_va=(0.1, 0.2),
+        face_found=True,
+    )
+    path = made_table(tmp_path / "in.parquet", [("a", "train", full), ("b", "val", Labels()), ("a", "test", full)])
+    splits, _ = build(tmp_path, "parquet", path)
+    before = read_table([path], "train")
+    for name in ("votes", "valence_arousal", "box_px", "teacher", "teacher_va", "emotion", "face_found"):
+        np.testing.assert_array_equal(getattr(splits["train"], name), getattr(before, name))
+    np.testing.assert_array_equal(splits["train"].points[5], before.points[5])
+    assert splits["train"].images == before.images
+    assert [len(rows) for rows in splits.values()] == [1, 1, 1]
+    few, summary = build(
+        tmp_path, "parquet", path, source=Source(sets=("a",)), needs=("votes",), without=("box", "points5")
+    )
+    assert set(few) == {"train", "test"}
+    assert set(summary["splits"]["test"]["labels"]) == {"emotion", "votes", "valence_arousal", "teacher", "teacher_va"}
+
+
+def test_tables_of_others_need_a_picture_only(tmp_path):
+    images = [cv2.imencode(".bmp", layouts.picture(i))[1].tobytes() for i in range(2)]
+    plain = pa.table({"image": images, "label7": ["angry", "happy"], "emotion": ["anger", "bored"]})
+    pq.write_table(plain, tmp_path / "p.parquet")
+    splits, summary = build(tmp_path, "parquet", tmp_path / "p.parquet", **NO_VAL)
+    assert names(splits["train"]) == ["anger"]
+    assert splits["train"].images[0].startswith(b"\x89PNG")
+    assert summary["left_out"] == {"emotion is not one of the eight": 1}
+    with pytest.raises(DataError, match="lacks the column xyzzy; it has image, label7"):
+        build(tmp_path, "parquet", tmp_path / "p.parquet", source=Source(emotion="xyzzy"))
+
+
+def test_large_pictures_are_cut_to_the_face_and_labels_move_along(tmp_path):
+    # A dark picture with a white square for a face, and points on its corners.
+    image = np.zeros((300, 500, 3), np.uint8)
+    image[100:160, 300:360] = 255
+    layouts.save(tmp_path / "p.png", 1)
+    (tmp_path / "p.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    corners = np.array([[300, 100], [359, 100], [300, 159], [359, 159], [330, 130]], np.float32)
+    given = pa.table(
+        {"image": [(tmp_path / "p.png").read_bytes()], "points5": [corners.ravel().tolist()]}
+        | {
+            name: [float(v)]
+            for name, v in zip(("face_x", "face_y", "face_w", "face_h"), (300, 100, 60, 60), strict=True)
+        }
+    )
+    pq.write_table(given, tmp_path / "in.parquet")
+    splits, _ = build(tmp_path, "parquet", tmp_path / "in.parquet", longest=64, **NO_VAL)
+    train = splits["train"]
+    assert train.size_px.tolist() == [[64, 64]]
+    x0, y0, x1, y1 = np.round(train.box_px[0]).astype(int)
+    pixels = train.picture(0)
+    assert pixels[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 200
+    assert pixels[: y0 - 2].max() < 50
+    assert pixels[:, x1 + 2 :].max() < 50
+    np.testing.assert_allclose(train.points[5][0, 0] + 0.5, train.box_px[0, :2], atol=0.3)
+    np.testing.assert_allclose(train.points[5][0, 3] + 0.5, train.box_px[0, 2:], atol=0.3)
+    untouched, _ = build(tmp_path, "parquet", tmp_path / "in.parquet", longest=500, **NO_VAL)
+    assert untouched["train"].images == given["image"].to_pylist()
+
+
+NOWHERE = {
+    "affectnet": "lacks the folder images and annotations",
+    "fer2013": "cannot read",
+    "ferplus": "fer2013.csv is missing",
+    "folders": "no folder at",
+    "ibug": "cannot read",
+    "keypoints": "cannot read",
+    "mesh": "cannot read",
+    "parquet": "no Parquet file at",
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_is_not_there_is_one_line(tmp_path, kind):
+    with pytest.raises(DataError, match=NOWHERE[kind]):
+        build(tmp_path, kind, tmp_path / "nowhere")
+    assert not list(tmp_path.glob("table*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [
+        ("affectnet", "subDirectory_filePath, expression, valence, arousal"),
+        ("fer2013", "emotion, pixels, Usage"),
+        ("keypoints", "left_eye_center_x, left_eye_center_y, .* and 19 more"),
+        ("mesh", "image, expression, box_x, .* and 1428 more"),
+    ],
+)
+def test_missing_columns_are_named(tmp_path, kind, missing):
+    path = layouts.write_csv(tmp_path / "x.csv", ["a", "b"], [[1, 2]])
+    with pytest.raises(DataError, match=rf"x\.csv lacks the columns {missing}; it has a, b"):
+        build(tmp_path, kind, path)
+
+
+def test_a_set_without_one_usable_row_says_why(tmp_path):
+    root = layouts.affectnet_npy(tmp_path / "a", {"val_set": [(10, -2, -2), (12, 0, 0)]})
+    with pytest.raises(DataError, match="no row is left") as error:
+        build(tmp_path, "affectnet", root)
+    assert "1 x no face (val_set/images/0.jpg first)" in " ".join(error.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"needs": ("joy",)}, {"without": ("points7",)}, {"points": (68,)}, {"longest": 5}],
+)
+def test_options_that_cannot_be_used_are_refused(options):
+    with pytest.raises(UsageError, match=r"--(needs|without|points|longest)"):
+        BuildOptions(**options)
