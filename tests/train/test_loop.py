@@ -6,6 +6,7 @@ import gc
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from vidfer.errors import DataError, UsageError  # noqa: E402
-from vidfer.train import loop  # noqa: E402
+from vidfer.train import checkpoint, loop  # noqa: E402
 
 CONFIG = loop.LoopConfig(epochs=4, steps_per_epoch=20, warmup_steps=8, learning_rate=0.03, ema_decay=0.95, bf16=False)
 # Mean loss of each epoch of `_Task` with CONFIG; made by `_curve(tmp_path)` with torch 2.13 on a CPU.
@@ -63,7 +64,7 @@ def test_loss_curve_is_the_stored_one(tmp_path: Path) -> None:
 
 
 def test_bfloat16_learns_too(tmp_path: Path) -> None:
-    loop.fit(_Task(), loop.LoopConfig(epochs=4, steps_per_epoch=20, warmup_steps=8, learning_rate=0.03), tmp_path)
+    loop.fit(_Task(), replace(CONFIG, bf16=True, ema_decay=0.999), tmp_path)
     assert _curve(tmp_path) == pytest.approx(GOLDEN, rel=0.1)
 
 
@@ -82,8 +83,8 @@ def test_resuming_ends_with_the_same_weights(tmp_path: Path, stop_in: int) -> No
         loop.fit(_Task(stop_in=stop_in), CONFIG, tmp_path / "cut")
     loop.fit(_Task(), CONFIG, tmp_path / "cut", resume=True)
     for name in (loop.LAST, loop.BEST):
-        whole, _ = loop._read(tmp_path / "whole" / name)
-        cut, _ = loop._read(tmp_path / "cut" / name)
+        whole, _ = checkpoint.read(tmp_path / "whole" / name)
+        cut, _ = checkpoint.read(tmp_path / "cut" / name)
         assert whole.keys() == cut.keys()
         assert all(torch.equal(whole[key], cut[key]) for key in whole)
     assert _curve(tmp_path / "whole") == _curve(tmp_path / "cut")

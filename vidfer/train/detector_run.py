@@ -20,9 +20,10 @@ from vidfer.train.average_precision import (
     match,
     pooled,
 )
+from vidfer.train.commit import git_sha
 from vidfer.train.detector import DetectorTask, predict, training_scenes
 from vidfer.train.detector_net import STRIDES, DetectorNet, Foldable, PixelConv
-from vidfer.train.export import export_onnx, git_sha
+from vidfer.train.export import export_onnx
 from vidfer.train.hard import HARD, LOWEST_SCORE, Place, hard_places, read_places, write_places
 from vidfer.train.loop import LoopConfig, fit, load_weights
 from vidfer.train.metrics import Array, figure, ratio, share
@@ -54,6 +55,7 @@ def detector_config(*, epochs: int = 32, seed: int = 0, threads: int = 1, device
         weight_decay=0.02,
         warmup_steps=200,
         ema_decay=0.999,
+        bf16=True,
         seed=seed,
         threads=threads,
         device=device,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -152,16 +151,3 @@ def write_sum(path: Path) -> str:
     entries = {name: value for value, name in (line.split() for line in lines)} | {path.name: digest}
     sums.write_text("".join(f"{value}  {name}\n" for name, value in sorted(entries.items())))
     return digest
-
-
-def git_sha() -> str:
-    """Commit of the code that runs, with `+` after it where the working tree differs; `unknown` outside a checkout."""
-    here = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=here, check=True, capture_output=True, text=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

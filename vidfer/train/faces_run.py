@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F  # noqa: N812
 
+from vidfer.train.commit import git_sha
 from vidfer.train.data import FaceRows, held_out, jittered_boxes, read_faces
 from vidfer.train.evaluate import evaluate_faces
-from vidfer.train.export import export_onnx, git_sha
+from vidfer.train.export import export_onnx
 from vidfer.train.faces import NAME, FaceTask, predict
 from vidfer.train.loop import LoopConfig, fit, load_weights
 from vidfer.train.mesh import MeshBasis
@@ -43,7 +44,7 @@ def fit_faces(
     torch.manual_seed(seed)
     task = FaceTask(data_dir, epochs)
     config = LoopConfig(
-        epochs=epochs, steps_per_epoch=task.steps_per_epoch, seed=seed, threads=threads, evaluate_every=2
+        epochs=epochs, steps_per_epoch=task.steps_per_epoch, seed=seed, threads=threads, bf16=True, evaluate_every=2
     )
     fit(task, config, run_dir, resume=resume)
 

@@ -1,12 +1,14 @@
-"""The training loop of both networks: one readable pass from a task to a checkpoint.
+"""The training loop of all networks: one readable pass from a task to a checkpoint.
 
-AdamW without weight decay on norms and biases, linear warm-up then cosine over all steps, an exponential moving average
-(EMA) of the weights, which is what gets evaluated and exported, and bfloat16 autocast. A run folder holds
+AdamW, Adam or SGD without weight decay on norms and biases; linear warm-up, then half a cosine over all steps or less
+whenever the score stands still; gradients clipped; an exponential moving average (EMA) of the weights, which is what
+gets evaluated and exported; bfloat16 autocast. A run folder holds
 
     last.safetensors   everything that resuming needs: weights, EMA, optimizer moments; the state in its metadata
-    best.safetensors   EMA weights of the evaluation with the highest score
+    best.safetensors   weights (EMA) of the evaluation with the highest score
     state.json         the state of `last.safetensors`, for people
     log.jsonl          one line of mean losses every few steps, one per epoch, one per evaluation
+    tensorboard/       the same for TensorBoard, on request
 
 Nothing is pickled. Resuming is exact at epoch boundaries: every epoch seeds torch from (seed, epoch), and the batches
 of a task are a function of the same two numbers, so an interrupted run ends with the weights of an uninterrupted one.
@@ -18,28 +20,43 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vidfer.errors import DataError, UsageError, VidferError
+from vidfer.errors import DataError, UsageError
+from vidfer.train import checkpoint
+from vidfer.train.checkpoint import BEST, LAST, STATE, load_weights, read_weights
+from vidfer.train.commit import git_sha
+from vidfer.train.loop_config import LoopConfig
+from vidfer.train.optimizing import (
+    bfloat16_helps,
+    learning_rate,
+    make_optimizer,
+    moments,
+    restore_moments,
+    update_ema,
+)
+from vidfer.train.run_log import LOG, RunLog
+
+__all__ = [
+    "BEST", "LAST", "LOG", "STATE", "LoopConfig", "Task", "TrainingProgress", "fit", "learning_rate", "load_weights",
+    "make_optimizer", "read_weights", "update_ema",
+]  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
-LAST, BEST, STATE, LOG = "last.safetensors", "best.safetensors", "state.json", "log.jsonl"
 _LOG_STEPS = 20
 _EPOCH_STRIDE = 1_000_003  # keeps the seeds of neighbouring runs apart: seed * stride + epoch
-# May differ on resuming; `epochs` stretches the schedule.
-_CHANGEABLE = {"epochs", "threads", "evaluate_every", "device"}
+# May differ on resuming; `epochs` stretches the cosine.
+_CHANGEABLE = {"epochs", "threads", "evaluate_every", "device", "early_stopping", "tensorboard"}
 
 
 class Task(Protocol):
@@ -63,87 +80,34 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoopConfig:
-    """How a task is trained.
+class TrainingProgress:
+    """How far training is.
 
     Attributes:
-        epochs: Passes of `steps_per_epoch` steps; the cosine ends with the last one.
-        steps_per_epoch: Optimizer steps between two checkpoints.
-        learning_rate: Peak, after the warm-up.
-        final_fraction: Learning rate at the end of the cosine / peak.
-        weight_decay: Of matrices and kernels only.
-        warmup_steps: Steps of linear warm-up.
-        ema_decay: Per step; grows to this value over the first steps.
-        clip_norm: Largest norm of the gradient; larger ones are scaled down.
-        bf16: Run the forward pass in bfloat16 where torch deems it safe.
-        seed: Decides weights' dropout and data; with the same seed and threads a run repeats itself.
-        threads: Torch threads.
-        evaluate_every: Epochs between evaluations; the last epoch is always evaluated.
-        device: Where torch computes.
+        task: Its name.
+        stage: "train", or "evaluate" at the end of an epoch.
+        epoch: The one that runs, from 1.
+        epochs: Of all.
+        step: Steps done in this epoch.
+        steps: Of an epoch.
+        losses: Means of the last steps: `loss` and its parts.
+        learning_rate: Of the last step.
+        steps_per_second: Since this call of `fit` began, evaluations and all.
+        seconds_left: At that speed, without early stopping.
+        best_score: Of the evaluations so far.
     """
 
+    task: str
+    stage: Literal["train", "evaluate"]
+    epoch: int
     epochs: int
-    steps_per_epoch: int
-    learning_rate: float = 2e-3
-    final_fraction: float = 0.01
-    weight_decay: float = 0.02
-    warmup_steps: int = 200
-    ema_decay: float = 0.999
-    clip_norm: float = 10.0
-    bf16: bool = True
-    seed: int = 0
-    threads: int = 1
-    evaluate_every: int = 1
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "steps_per_epoch", "threads", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-
-def learning_rate(step: int, config: LoopConfig) -> float:
-    """Learning rate of a 0-based step: linear warm-up, then half a cosine down to `final_fraction` of the peak."""
-    total = config.epochs * config.steps_per_epoch
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, total - config.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-    return config.learning_rate * (config.final_fraction + (1 - config.final_fraction) * cosine)
-
-
-def make_optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices and kernels only: decayed norms and biases only lose accuracy."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    decayed = {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay}
-    free = {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0}
-    return torch.optim.AdamW([decayed, free], lr=config.learning_rate)
-
-
-@torch.no_grad()
-def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the EMA towards the model, statistics of norms included; early steps count more, against a random start."""
-    decay = min(decay, (1 + step) / (10 + step))
-    for averaged, current in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
-        if averaged.is_floating_point():
-            averaged.lerp_(current.to(averaged.dtype), 1 - decay)
-        else:
-            averaged.copy_(current)
-
-
-def load_weights(model: nn.Module, run_dir: Path, which: str = "best") -> dict[str, Any]:
-    """Load the EMA weights of a run (`best` or `last`) into a model; gives the state they were stored with."""
-    tensors, state = read_weights(run_dir, which)
-    model.load_state_dict(tensors)
-    return state
-
-
-def read_weights(run_dir: Path, which: str = "best") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The EMA weights of a run (`best` or `last`) and the state they were stored with."""
-    tensors, state = _read(run_dir / {"best": BEST, "last": LAST}[which])
-    if which == "last":
-        tensors = {name.removeprefix("ema."): value for name, value in tensors.items() if name.startswith("ema.")}
-    return tensors, state
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+    learning_rate: float
+    steps_per_second: float
+    seconds_left: float
+    best_score: float | None
 
 
 def fit(
@@ -154,8 +118,11 @@ def fit(
     resume: bool = False,
     until: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
 ) -> None:
     """Train a task and leave its checkpoints and its log in a folder.
+
+    Stopped at any moment, it loses the epoch that runs and nothing else: `resume` goes on.
 
     Args:
         task: What to train.
@@ -164,44 +131,86 @@ def fit(
         resume: Go on after the last finished epoch in `run_dir`, or start where there is none.
         until: Stop after this epoch of `config.epochs`, to go on with another task; None goes on to the end.
         settings: What the task was made from, as JSON knows it: kept in the state, and resuming wants the same.
+        progress: Told after every step and before every evaluation.
 
     Raises:
-        UsageError: `run_dir` holds a run already and `resume` is off, or resuming with another configuration.
+        UsageError: `run_dir` holds a run already and `resume` is off, or resuming with another configuration; the
+            device cannot be used, or TensorBoard is wanted and not installed.
+        ModelError: `run_dir` holds a run of another network.
         DataError: The loss is not finite any more, or the task gave too few batches.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     if not resume and (run_dir / LAST).exists():
         raise UsageError(f"{run_dir} holds a training run already: resume it, or choose another folder")
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    run = _Run(task, config, run_dir, settings or {})
+    _prepare(config)
+    run = _Run(task, config, run_dir, settings or {}, progress)
     if resume and (run_dir / LAST).exists():
         run.restore()
-    _forget_after(run_dir / LOG, run.state["epoch"])
-    for epoch in range(run.state["epoch"], config.epochs if until is None else until):
-        began = time.monotonic()
-        means = run.train_epoch(epoch)
-        seconds = round(time.monotonic() - began, 1)
-        run.state |= {"epoch": epoch + 1, "seconds": round(run.state["seconds"] + seconds, 1)}
-        _append(run_dir / LOG, {"kind": "epoch", "epoch": epoch, "seconds": seconds, **means})
-        if (epoch + 1) % config.evaluate_every == 0 or epoch + 1 == config.epochs:
-            run.evaluate()
-        run.store()
+    try:
+        run.start_log()
+        while run.state["epoch"] < (config.epochs if until is None else until) and not run.stands_still:
+            run.train_epoch()
+            if run.state["epoch"] % config.evaluate_every == 0 or run.state["epoch"] == config.epochs:
+                run.evaluate()
+            run.store()
+    finally:
+        run.end_log()
+
+
+def _prepare(config: LoopConfig) -> None:
+    try:
+        torch.empty(0, device=config.device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise UsageError(f"device {config.device!r} cannot be used: {reason}") from error
+    if config.device.startswith("cuda"):
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
 
 
 class _Run:
     """A task with its weights, their average, the optimizer, and where it stands."""
 
-    def __init__(self, task: Task, config: LoopConfig, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.task, self.config, self.folder = task, config, folder
+    def __init__(
+        self,
+        task: Task,
+        config: LoopConfig,
+        folder: Path,
+        settings: Mapping[str, Any],
+        progress: Callable[[TrainingProgress], None] | None,
+    ) -> None:
+        self.asked = asdict(config)
+        if config.bf16 is None:
+            config = replace(config, bf16=bfloat16_helps(config.device))
+        self.task, self.config, self.folder, self.progress = task, config, folder, progress
         self.model = task.model.to(config.device)
-        self.ema = deepcopy(self.model).eval().requires_grad_(False)
+        self.ema = deepcopy(self.model).eval().requires_grad_(False) if config.ema else None
         self.optimizer = make_optimizer(self.model, config)
+        self.log: RunLog | None = None
+        self.steps_done, self.began = 0, time.monotonic()
         self.state: dict[str, Any] = {"task": task.name, "epoch": 0, "seconds": 0.0, "best": None}
-        self.state |= {"config": asdict(config), "settings": dict(settings)}
+        # Evaluations without a better score: in a row, and since the learning rate fell; how often it did.
+        self.state |= {"stale": 0, "waited": 0, "reductions": 0}
+        self.state |= {"config": asdict(config), "settings": dict(settings), "git_sha": git_sha()}
 
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        config, name = self.config, self.task.name
+    @property
+    def stands_still(self) -> bool:
+        """Whether early stopping ends the run."""
+        return 0 < self.config.early_stopping <= int(self.state["stale"])
+
+    def start_log(self) -> None:
+        epoch, config = self.state["epoch"], self.config
+        step = epoch * config.steps_per_epoch
+        self.log = RunLog(self.folder, epoch=epoch, step=step, tensorboard=config.tensorboard)
+
+    def end_log(self) -> None:
+        if self.log is not None:
+            self.log.close()
+
+    def train_epoch(self) -> None:
+        config, name, epoch = self.config, self.task.name, self.state["epoch"]
+        began = time.monotonic()
         seed = config.seed * _EPOCH_STRIDE + epoch
         torch.manual_seed(seed)
         self.model.train()
@@ -209,20 +218,23 @@ class _Run:
         for batch in _ahead(islice(self.task.batches(epoch, seed), config.steps_per_epoch)):
             step = epoch * config.steps_per_epoch + len(taken)
             taken.append(self._step(_to_device(batch, config.device), step))
-            update_ema(self.ema, self.model, config.ema_decay, step)
+            if self.ema is not None:
+                update_ema(self.ema, self.model, config.ema_decay, step)
+            self._tell("train", taken)
             if len(taken) % _LOG_STEPS == 0:
-                means = _means(taken[-_LOG_STEPS:])
-                _append(self.folder / LOG, {"kind": "steps", "epoch": epoch, "step": step + 1, **means})
-                _log.info("%s epoch %d/%d step %d: %s", name, epoch + 1, config.epochs, step + 1, means)
+                self._note("steps", {"step": step + 1, **_means(taken[-_LOG_STEPS:])}, step + 1)
         if len(taken) < config.steps_per_epoch:
             raise DataError(f"{name} gave {len(taken)} batches in epoch {epoch}, needed are {config.steps_per_epoch}")
-        return _means(taken)
+        seconds = round(time.monotonic() - began, 1)
+        self._note("epoch", {"seconds": seconds, **_means(taken)}, (epoch + 1) * config.steps_per_epoch)
+        self._tell("evaluate", taken)
+        self.state |= {"epoch": epoch + 1, "seconds": round(self.state["seconds"] + seconds, 1)}
 
     def _step(self, batch: Any, step: int) -> dict[str, float]:
-        rate = learning_rate(step, self.config)
+        rate = learning_rate(step, self.config, self.state["reductions"])
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(torch.device(self.config.device).type, torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast(torch.device(self.config.device).type, torch.bfloat16, enabled=bool(self.config.bf16)):
             parts = self.task.loss(self.model, batch)
         total = torch.stack([part.float() for part in parts.values()]).sum()
         losses = {"loss": float(total.detach()), **{name: float(part.detach()) for name, part in parts.items()}}
@@ -232,52 +244,85 @@ class _Run:
             raise DataError(f"{what}: lower the learning rate, check the data")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
+        self.steps_done += 1
         return {**losses, "lr": rate}
 
+    def _tell(self, stage: Literal["train", "evaluate"], taken: list[dict[str, float]]) -> None:
+        if self.progress is None:
+            return
+        config, state = self.config, self.state
+        means = _means(taken[-_LOG_STEPS:])
+        speed = self.steps_done / max(time.monotonic() - self.began, 1e-9)
+        told = TrainingProgress(
+            task=self.task.name,
+            stage=stage,
+            epoch=state["epoch"] + 1,
+            epochs=config.epochs,
+            step=len(taken),
+            steps=config.steps_per_epoch,
+            losses={name: value for name, value in means.items() if name != "lr"},
+            learning_rate=taken[-1]["lr"],
+            steps_per_second=speed,
+            seconds_left=((config.epochs - state["epoch"]) * config.steps_per_epoch - len(taken)) / speed,
+            best_score=state["best"] and state["best"]["score"],
+        )
+        self.progress(told)
+
+    def _note(self, kind: str, values: Mapping[str, Any], step: int) -> None:
+        assert self.log is not None
+        self.log.write(kind, values, epoch=(step - 1) // self.config.steps_per_epoch, step=step)
+        _log.info("%s step %d, %s: %s", self.task.name, step, kind, values)
+
     def evaluate(self) -> None:
-        figures = self.task.evaluate(self.ema)
-        epoch, best = self.state["epoch"], self.state["best"]
-        _append(self.folder / LOG, {"kind": "evaluation", "epoch": epoch - 1, **figures})
-        _log.info("%s after epoch %d: %s", self.task.name, epoch, figures)
-        if best is None or figures["score"] > best["score"]:
-            self.state["best"] = {"epoch": epoch, **figures}
-            _write(self.folder / BEST, self.ema.state_dict(), self.state)
+        config, state = self.config, self.state
+        averaged = self.model.eval() if self.ema is None else self.ema
+        figures = self.task.evaluate(averaged)
+        self._note("evaluation", figures, state["epoch"] * config.steps_per_epoch)
+        if math.isnan(figures["score"]):
+            _log.warning("%s has no score after epoch %d (NaN): it counts as no better", self.task.name, state["epoch"])
+        if figures["score"] > (-math.inf if state["best"] is None else state["best"]["score"]):
+            state |= {"best": {"epoch": state["epoch"], **figures}, "stale": 0, "waited": 0}
+            checkpoint.write(self.folder / BEST, averaged.state_dict(), state)
+            return
+        state |= {"stale": state["stale"] + 1, "waited": state["waited"] + 1}
+        if config.schedule == "plateau" and state["waited"] >= config.plateau_patience:
+            state |= {"reductions": state["reductions"] + 1, "waited": 0}
 
     def store(self) -> None:
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-        _write(self.folder / LAST, tensors, self.state)
-        (self.folder / STATE).write_text(json.dumps(self.state, indent=1) + "\n")
+        kinds = {"model": self.model.state_dict(), "optimizer": moments(self.optimizer)}
+        kinds |= {"ema": self.ema.state_dict()} if self.ema is not None else {}
+        tensors = {f"{kind}.{name}": value for kind, values in kinds.items() for name, value in values.items()}
+        checkpoint.write(self.folder / LAST, tensors, self.state)
+        checkpoint.write_text(self.folder / STATE, json.dumps(self.state, indent=1) + "\n")
 
     def restore(self) -> None:
-        tensors, state = _read(self.folder / LAST)
-        now, before = self.state["config"], state["config"]
-        made, was_made = self.state["settings"], state.get("settings", {})
+        tensors, stored = checkpoint.read(self.folder / LAST)
+        # Runs of older versions lack what was not yet known.
+        defaults = asdict(LoopConfig(epochs=1, steps_per_epoch=1)) | {"bf16": True}
+        state = self.state | {"settings": {}} | stored | {"config": defaults | stored["config"]}
+        self._refuse_another(state)
+        kinds = {"optimizer": {}, **checkpoint.split(tensors)}
+        checkpoint.load_tensors(self.model, kinds["model"], self.folder)
+        if self.ema is not None:
+            checkpoint.load_tensors(self.ema, kinds["ema"], self.folder)
+        restore_moments(self.optimizer, kinds["optimizer"])
+        self.config = replace(self.config, bf16=state["config"]["bf16"])
+        self.state = state | {"config": asdict(self.config), "git_sha": self.state["git_sha"]}
+
+    def _refuse_another(self, stored: Mapping[str, Any]) -> None:
+        made, was_made = self.state["settings"], stored["settings"]
         if other := sorted(key for key in made.keys() | was_made.keys() if made.get(key) != was_made.get(key)):
             another = " and another ".join(other)
             raise UsageError(f"cannot resume {self.folder} with another {another}: keep it, or take another folder")
-        changed = [k for k, v in before.items() if k not in _CHANGEABLE and now.get(k) != v]
-        if state["task"] != self.task.name or changed:
-            different = [f"{k}={now.get(k)} (was {before[k]})" for k in changed] or [f"task {self.task.name}"]
-            raise UsageError(
-                f"cannot resume {self.folder} with {', '.join(different)}: keep it, or take another folder"
-            )
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
-        for key, value in tensors.items():
-            kind, rest = key.split(".", 1)
-            groups[kind][rest] = value
-        self.model.load_state_dict(groups["model"])
-        self.ema.load_state_dict(groups["ema"])
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in groups["optimizer"].items():
-            index, moment = key.split(".", 1)
-            moments.setdefault(int(index), {})[moment] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
-        self.state = {**state, "config": now}
+        before = stored["config"]
+        free = _CHANGEABLE | ({"bf16"} if self.asked["bf16"] is None else set())  # decided once, at the start
+        changed = [f"{k}={v} (was {before[k]})" for k, v in self.asked.items() if k not in free and v != before[k]]
+        if stored["task"] != self.task.name or changed:
+            different = ", ".join(changed) or f"task {self.task.name}"
+            raise UsageError(f"cannot resume {self.folder} with {different}: keep it, or take another folder")
 
 
 def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
@@ -291,35 +336,6 @@ def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(sum(row[name] for row in rows) / len(rows), 6) for name in rows[0]}
-
-
-def _write(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.part")
-    # Clones: tied weights share memory, which safetensors refuses.
-    stored = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-    save_file(stored, temporary, metadata={"state": json.dumps(state)})
-    temporary.replace(path)
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not iterable)
-            return tensors, json.loads(file.metadata()["state"])
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise VidferError(f"cannot read the checkpoint {path}: {error}") from error
-
-
-def _append(path: Path, line: dict[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def _forget_after(path: Path, epoch: int) -> None:
-    """Drop the log lines of an unfinished epoch: it is trained again."""
-    if path.exists():
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["epoch"] < epoch]
-        path.write_text("".join(f"{line}\n" for line in kept))
 
 
 def _to_device(batch: Any, device: str) -> Any:

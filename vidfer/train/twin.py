@@ -14,10 +14,11 @@ from onnx import ModelProto, TensorProto, helper
 
 from vidfer.errors import DataError, ModelError
 from vidfer.media.picture import ArrayPicture
+from vidfer.train.commit import git_sha
 from vidfer.train.data import crops_of, jittered_boxes, read_faces
 from vidfer.train.detector_run import evaluate_detector
 from vidfer.train.evaluate import evaluate_faces
-from vidfer.train.export import git_sha, store_card, write_sum
+from vidfer.train.export import store_card, write_sum
 from vidfer.train.mesh import MeshBasis
 from vidfer.train.quantize import quantize_graph
 from vidfer.train.scenes import load_scenes

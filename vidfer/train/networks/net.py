@@ -50,13 +50,17 @@ class Heads:
             raise UsageError("a network needs a head: emotion, valence_arousal, landmarks or box")
 
     @property
+    def points_name(self) -> str:
+        """Key of the points: `landmarks` have depth, `landmarks68` and others have none."""
+        return "landmarks" if self.landmarks == _DEEP_POINTS else f"landmarks{self.landmarks}"
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Keys of what the network gives, in its order."""
-        points = "landmarks" if self.landmarks == _DEEP_POINTS else f"landmarks{self.landmarks}"
         wanted = {
             "emotion": self.emotion,
             "valence_arousal": self.valence_arousal,
-            points: self.landmarks,
+            self.points_name: self.landmarks,
             "box": self.box,
         }
         return tuple(name for name, value in wanted.items() if value)
@@ -135,7 +139,7 @@ class MultiTaskNet(nn.Module):
         if heads.landmarks or heads.box:
             self.places = Places(fine, coarse, input_px // trunk.stride)
         if heads.landmarks:
-            self.positions["landmarks"] = nn.Linear(_UNITS, heads.landmarks * (2 + deep))
+            self.positions[heads.points_name] = nn.Linear(_UNITS, heads.landmarks * (2 + deep))
         if heads.box:
             self.positions["box"] = nn.Linear(_UNITS, 4)
 
@@ -156,8 +160,7 @@ class MultiTaskNet(nn.Module):
             if places is not None:
                 places = _full(places)
                 found |= {name: self._in_px(name, head(places)) for name, head in self.positions.items()}
-        names = self.heads.names
-        return dict(zip(names, found.values(), strict=True))
+        return found
 
     def _in_px(self, name: str, values: Tensor) -> Tensor:
         """From units of the picture's side around its middle."""

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vidfer.errors import ModelError, UsageError
+from vidfer.train.checkpoint import differences
 from vidfer.train.networks.trunk import ChannelAttention, Trunk
 
 _log = logging.getLogger(__name__)
 
-_SHOWN = 3
 _CLASSIFIERS = ("fc.", "classifier.")
 
 
@@ -39,10 +39,8 @@ def load_imagenet(trunk: Trunk, path: Path, *, first: str, name: str) -> None:
     if first in stored and own[first].shape[1] == 1:
         stored[first] = stored[first].sum(1, keepdim=True)
     new = _attention(trunk) | {key for key in own if key.endswith("num_batches_tracked")}  # older files lack the latter
-    wrong = _differences(own, stored, new)
-    if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise ModelError(f"{path} does not fit {name}: {'; '.join(wrong[:_SHOWN])}{more}")
+    if wrong := differences(own, stored, optional=new):
+        raise ModelError(f"{path} does not fit {name}: {wrong}")
     trunk.load_state_dict({**own, **stored})
     if ignored:
         _log.warning("%s: %s ignored: they tell ImageNet's classes", path, " and ".join(ignored))
@@ -70,17 +68,3 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _attention(trunk: nn.Module) -> set[str]:
     layers = [name for name, layer in trunk.named_modules() if isinstance(layer, ChannelAttention)]
     return {key for key in trunk.state_dict() if any(key.startswith(f"{name}.") for name in layers)}
-
-
-def _differences(own: dict[str, Tensor], stored: dict[str, Tensor], new: set[str]) -> list[str]:
-    wrong = []
-    for key, value in own.items():
-        if key not in stored:
-            wrong += [] if key in new else [f"{key} is missing"]
-        elif stored[key].shape != value.shape:
-            wrong.append(f"{key} is {_size(stored[key])}, needed is {_size(value)}")
-    return wrong + [f"{key} is not known" for key in stored if key not in own]
-
-
-def _size(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a number"
