@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from vidfer.cli.train import dataset, evaluate, packaged
+from vidfer.cli.train import dataset, evaluate, networks, packaged
 
 app = typer.Typer(help="Train the networks again.", no_args_is_help=True)
 
-for command in (dataset.dataset, packaged.fit, evaluate.evaluate, packaged.export, packaged.quantize):
+for command in (
+    networks.networks,
+    dataset.dataset,
+    packaged.fit,
+    evaluate.evaluate,
+    packaged.export,
+    packaged.quantize,
+):
     app.command(command.__name__)(command)
