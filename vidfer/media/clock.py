@@ -69,7 +69,9 @@ class _State:
     repeated: int = 0
 
 
-_values = attrgetter(*_State.__slots__)
+# Names of what `Clock.state` gives.
+CLOCK_STATE: tuple[str, ...] = tuple(_State.__dataclass_fields__)
+_values = attrgetter(*CLOCK_STATE)
 
 
 class Clock:

@@ -76,6 +76,9 @@ class VideoFile:
         bookmark: Of a frame of this file (`Frame.bookmark`), read with the same sampling: go on with the one after it,
             exactly as that reading would have done.
 
+    Attributes:
+        first_pts: The stamp of the first frame that can be decoded.
+
     Raises:
         InputError: It cannot be read or has no video that can be decoded.
     """
@@ -105,6 +108,7 @@ class VideoFile:
             ratio = sane_aspect_ratio(self._reading.video.sample_aspect_ratio)
             self._layout = Layout.of_frame(first, ratio)
             self._info = self._describe(first, ratio, stream)
+            self.first_pts: int | None = first.pts
             begin = self._reading.video.start_time
             late = 0 if begin is None or first.pts is None else max(0, first.pts - begin)
             self._late_s = float(late * self._info.time_base)
@@ -235,6 +239,10 @@ class VideoFile:
             self._ledger = Ledger(bookmark["ledger"])
             if start and not self._ledger.is_clean:  # a decoder that met damage is not as one that did not
                 continue
+            if start and bookmark.get("seek"):
+                if not self._reading.go_to(bookmark["seek"]):
+                    continue
+                self._ledger.begin_at(start)
             self._frames = self._reading.frames(self._ledger, start)
             # From the start frames are counted: a damaged packet may give two of one stamp.
             nth = itertools.islice(self._frames, self.counts.decoded - 1, None)
@@ -242,8 +250,8 @@ class VideoFile:
             if found is None or (found[0], found[1].pts) != (bookmark["packet"], bookmark["pts"]):
                 continue
             # From the start nothing can be missing. What a decoder makes up in place of damage, which not every decoder
-            # notices (VP8 does not), may differ from time to time.
-            if start == 0 or luma_crc32(found[1]) == bookmark["crc32"]:
+            # notices (VP8 does not), may differ from time to time. A forecast knows no picture.
+            if start == 0 or bookmark["crc32"] in (None, luma_crc32(found[1])):
                 self._clock.restore(bookmark["clock"])
                 self._sampler.step = bookmark["sampler"]
                 return

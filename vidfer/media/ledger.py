@@ -54,8 +54,8 @@ def damage_warnings(counts: FrameCounts) -> list[str]:
     return [f"the file is damaged: {counts.undecodable} packets gave no frame, {counts.corrupt} frames are corrupt"]
 
 
-_COUNTS = tuple(FrameCounts.__dataclass_fields__)
-_count_values = attrgetter(*_COUNTS)
+COUNTS = tuple(FrameCounts.__dataclass_fields__)
+_count_values = attrgetter(*COUNTS)
 
 
 class Ledger:
@@ -73,6 +73,11 @@ class Ledger:
         self._open: dict[int, None] = dict.fromkeys(entries["open"]) if entries else {}
         self._keys: deque[int] = deque(maxlen=_WINDOW)
         self._damaged: deque[int] = deque(maxlen=_WINDOW)
+
+    def begin_at(self, number: int) -> None:
+        """The next packet is this one, a key frame: those before it are not read."""
+        self._read = number
+        self._keys.append(number)
 
     @property
     def is_clean(self) -> bool:
@@ -152,4 +157,4 @@ class Ledger:
 def entries(snapshot: tuple[Any, ...]) -> dict[str, Any]:
     """A snapshot as JSON, to make a ledger from."""
     counts, failed, read, still_open = snapshot
-    return {"counts": dict(zip(_COUNTS, counts, strict=True)), "failed": failed, "read": read, "open": list(still_open)}
+    return {"counts": dict(zip(COUNTS, counts, strict=True)), "failed": failed, "read": read, "open": list(still_open)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ _MOST_THREADS = 4
 _AFTER_STOP = 24
 # Errors in a row after which a file is given up: each takes some time, and some containers never come to an end.
 _MOST_FAILURES = 50
+# Seeking may land on a key frame before the one that was meant, or on the packets before a key frame.
+_MOST_BEFORE_FIRST = 2000
 # FFmpeg "plays" any text called .txt as text art.
 _TEXT_ART = frozenset({"adf", "bin", "idf", "tty", "xbin"})
 
@@ -64,6 +67,7 @@ class Reading:
         self.end_error: str | None = None
         self._path, self._stream = path, stream
         self._last_packet: int | None = None
+        self._first: list[int] | None = None
         self.container = open_container(path)
         try:
             self.video = ready(pick_stream(self.container, path, stream), path, stream, threads)
@@ -79,6 +83,15 @@ class Reading:
     def stop_after(self, packet: int) -> None:
         """Read no more than a fixed number of packets after this one."""
         self._last_packet = packet + _AFTER_STOP
+
+    def go_to(self, first: list[int]) -> bool:
+        """Begin with the packet of these stamps (dts, pts), place in the file and size; False where that cannot be."""
+        try:
+            self.container.seek(first[0], stream=self.video)
+        except (av.FFmpegError, OSError, OverflowError):
+            return False
+        self._first = first
+        return True
 
     def frames(self, ledger: Ledger, decode_from: int = 0) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decode: frames, each with the number of the packet it came in.
@@ -101,6 +114,19 @@ class Reading:
             for frame in frames:
                 yield (frame.opaque.number if isinstance(frame.opaque, Ticket) else number), frame
 
+    def _demuxed(self) -> Iterator[Packet[VideoStream]]:
+        """The packets of the stream from the first one wanted on; none where that is not near to where we went."""
+        packets = self.container.demux(self.video)
+        if self._first is None:
+            return packets
+        try:
+            for packet in itertools.islice(packets, _MOST_BEFORE_FIRST):
+                if [packet.pts, packet.pos, packet.size] == self._first[1:]:
+                    return itertools.chain([packet], packets)
+        except (av.FFmpegError, IndexError):
+            pass
+        return iter(())
+
     def _rest(self, ledger: Ledger, end: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """The frames that a decoder of several threads withholds when one of the last packets fails, decoded again."""
         again = Reading(self._path, self._stream, threads=1)
@@ -113,7 +139,7 @@ class Reading:
 
     def packets(self, ledger: Ledger) -> Iterator[tuple[int, Packet[VideoStream] | None]]:
         """The packets of the stream, then None, which makes the decoder give out what it still holds."""
-        packets = self.container.demux(self.video)
+        packets = self._demuxed()
         fields = SecondFields(self.video.codec_context)
         number, failures = -1, 0
         while self._last_packet is None or number < self._last_packet:

@@ -86,10 +86,15 @@ def read_parts(folder: Path, columns: Sequence[str] | None = None) -> Iterator[p
         DamagedPartError: A disk gave back other bytes than were written (page checksums: 0.3 s more for each GB).
     """
     for path in part_paths(folder):
-        yield _read(path, columns)
+        yield read_part(path, columns)
 
 
-def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
+def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """One complete part; only some columns where named.
+
+    Raises:
+        DamagedPartError: See `read_parts`.
+    """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return restored(file.read(columns=None if columns is None else list(columns), use_threads=False))
@@ -100,8 +105,11 @@ def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
 def last_state(folder: Path) -> dict[str, Any] | None:
     """The state in the last complete part; None where there is no part, or no state in it."""
     paths = part_paths(folder)
-    if not paths:
-        return None
-    with open_table(paths[-1]) as file:
+    return state_of(paths[-1]) if paths else None
+
+
+def state_of(path: Path) -> dict[str, Any] | None:
+    """The state in a part; None where there is none."""
+    with open_table(path) as file:
         text = (file.metadata.metadata or {}).get(FOOTER_KEY.encode())
     return None if text is None else dict(json.loads(text))
