@@ -19,8 +19,7 @@ import pytest
 
 import vidfer
 from vidfer.errors import OutputError, UsageError
-from vidfer.pipeline import resume
-from vidfer.pipeline import run as run_module
+from vidfer.pipeline import looking, resume
 from vidfer.vision.face import FaceNetwork
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -138,7 +137,7 @@ def test_many_interruptions_in_a_row(tmp_path, reference):
 @pytest.mark.parametrize("workers", [1, 3])
 def test_going_on_with_another_number_of_threads(tmp_path, reference, monkeypatch, workers):
     interrupt(tmp_path, 12)
-    monkeypatch.setattr(run_module, "available_cores", lambda: workers)
+    monkeypatch.setattr(looking, "available_cores", lambda: workers)
     vidfer.process(CLIP, output_dir=tmp_path, **SHORT)
     assert kill.differences(tmp_path, reference) == []
 

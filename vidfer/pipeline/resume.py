@@ -39,7 +39,7 @@ PARTS_VERSION = 1
 _PART_S = 3.0
 _PART_ROWS = 2048  # 15 MB with 478 points
 _LOCK, _ANALYSED = "lock", "analysed.json"
-_REPLAYED = ("frame", "time_s", "shot", "tracklet", "score", "box", "embedding")
+REPLAYED = ("frame", "time_s", "shot", "tracklet", "score", "box", "embedding")
 
 
 class Journal:
@@ -49,6 +49,7 @@ class Journal:
         folder: Made when it does not exist.
         who: What decides the parts besides the source, as JSON: parts of another maker are never gone on from.
         source: Fingerprint of the source.
+        keep: Leave the folder when all went well, too: somebody else takes the parts.
 
     Attributes:
         state: What the last part says, where it is of use; its `analysis` is the state for `Analyzer`.
@@ -57,8 +58,8 @@ class Journal:
         resumed_faces: Faces that they have found.
     """
 
-    def __init__(self, folder: Path, who: dict[str, Any], source: Fingerprint) -> None:
-        self.folder, self._who, self._source = folder, who, source
+    def __init__(self, folder: Path, who: dict[str, Any], source: Fingerprint, *, keep: bool = False) -> None:
+        self.folder, self._who, self._source, self._keep = folder, who, source, keep
         self._lock = filelock.FileLock(folder / _LOCK)
         self.state: dict[str, Any] | None = None
         self.analysed: dict[str, Any] | None = None
@@ -93,7 +94,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        keep = error is not None and self.has_parts
+        keep = (error is not None or self._keep) and self.has_parts
         if keep and error is not None and self.state is not None and not isinstance(error, UsageError):
             error.add_note(self._what_is_kept())
         self._leave(keep=keep)
@@ -148,17 +149,25 @@ class Journal:
                 elif path.name != _LOCK:
                     path.unlink()
 
-    def write(self, parts: PartWriter, table: pa.Table, interval: Interval) -> None:
-        """Write a part that ends with this interval."""
+    def write(self, parts: PartWriter, table: pa.Table, analysis: dict[str, Any], *, spent_s: float = 0.0) -> None:
+        """Write a part.
+
+        Args:
+            parts: Of this folder.
+            table: Its rows.
+            analysis: `Interval.state()` after its last frame.
+            spent_s: Seconds that another process has spent on it.
+        """
+        self._before_s += spent_s
         before = self.state or {"frames": 0, "faces": 0}
         state = {
             "who": self._who,
             "source": self._source.as_dict(),
             "frames": before["frames"] + pc.count_distinct(table["frame"]).as_py(),
             "faces": before["faces"] + pc.count(table["tracklet"]).as_py(),
-            "last_frame": interval.results[-1].index,
+            "last_frame": table["frame"][-1].as_py(),
             "wall_s": round(self.wall_s, 3),
-            "analysis": interval.state(),
+            "analysis": analysis,
         }
         parts.write_part(table, state)
         self.state = state
@@ -212,8 +221,10 @@ class Journal:
             highest = max(highest, int(ids.max(initial=-1)) + 1)
         tracker = FaceTracker(frame_interval_s=frame_interval_s, options=options, first_id=first_id)
         follower = Follower(tracker, frame_interval_s)
-        for part in read_parts(self.folder, _REPLAYED):
-            for time_s, detections, embedding, ids in _frames(part.filter(pa.array(part["shot"].to_numpy() == shot))):
+        for part in read_parts(self.folder, REPLAYED):
+            for time_s, _, detections, embedding, ids in faces_of(
+                part.filter(pa.array(part["shot"].to_numpy() == shot))
+            ):
                 if follower.update(time_s, shot, detections, embedding).tolist() != ids:
                     raise InputError(f"the faces in {self.folder} do not fit together")
         return tracker
@@ -241,7 +252,7 @@ class Recorder:
     def close_part(self) -> None:
         """Write what waits."""
         if self._waiting and self._last is not None:
-            self._journal.write(self._parts, to_table(self._waiting, self._landmarks), self._last)
+            self._journal.write(self._parts, to_table(self._waiting, self._landmarks), self._last.state())
         self._waiting, self._rows = [], 0
         self._due = time.monotonic() + _PART_S
 
@@ -262,18 +273,18 @@ class Recorder:
         self.close_part()
 
 
-def _frames(part: pa.Table) -> Iterator[tuple[float | None, Detections, F32, list[int]]]:
-    """Time, faces, embeddings and tracklets of every frame of a part."""
+def faces_of(part: pa.Table) -> Iterator[tuple[float | None, int, Detections, F32, list[int]]]:
+    """Time, shot, faces, embeddings and tracklets of every frame of a part."""
     if not part.num_rows:
         return
     frame = part["frame"].to_numpy()
     starts = np.flatnonzero(np.r_[True, np.diff(frame) != 0])
     face = part["tracklet"].is_valid().to_numpy(zero_copy_only=False)
     ids = part["tracklet"].fill_null(-1).to_numpy()
-    time_s = part["time_s"].to_pylist()
+    time_s, shot = part["time_s"].to_pylist(), part["shot"].to_pylist()
     box, score = matrix(part["box"], 4), part["score"].fill_null(0).to_numpy()
     embedding = matrix(part["embedding"], part.schema.field("embedding").type.list_size)
     for start, end in zip(starts, [*starts[1:], len(frame)], strict=True):
         rows = np.arange(start, end)[face[start:end]]
         detections = Detections(box_px=box[rows].astype(np.float32), score=score[rows].astype(np.float32))
-        yield time_s[start], detections, embedding[rows].astype(np.float32), ids[rows].tolist()
+        yield time_s[start], shot[start], detections, embedding[rows].astype(np.float32), ids[rows].tolist()

@@ -8,38 +8,34 @@ from __future__ import annotations
 import json
 import logging
 import time
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import vidfer
 from vidfer.errors import InputError, one_line
-from vidfer.media.codecs import decoder_version
-from vidfer.media.cores import available_cores
 from vidfer.media.file import VideoFile
 from vidfer.output.files import write_text
 from vidfer.output.parts import DamagedPartError
-from vidfer.pipeline.analyze import Analyzer
+from vidfer.pipeline.analyze import Interval
 from vidfer.pipeline.earlier import Earlier, find_earlier, refuse_video
 from vidfer.pipeline.fingerprint import Fingerprint
 from vidfer.pipeline.finish import finish
+from vidfer.pipeline.looking import look, who
 from vidfer.pipeline.models import Models
-from vidfer.pipeline.options import ProcessOptions, config_hash, frame_interval_s
+from vidfer.pipeline.options import ProcessOptions, frame_interval_s
 from vidfer.pipeline.render import render
 from vidfer.pipeline.report import Account, StageTimes, footer, timings
 from vidfer.pipeline.results import OnProgress, Outputs, ProcessResult, Progress, make_folder
-from vidfer.pipeline.resume import PARTS_VERSION, Journal, Recorder
-from vidfer.pipeline.timed import TimedDetector, TimedNetwork, TimedTracker, timed_frames
+from vidfer.pipeline.resume import Journal
+from vidfer.pipeline.timed import timed_frames
 from vidfer.smooth import Smoothing
 from vidfer.vision.identity import IdentityOptions
 from vidfer.vision.track import FaceTracker, TrackerOptions
 from vidfer.vision.tracklets import LinkOptions
 
 _log = logging.getLogger(__name__)
-
-# Beyond this many the interpreter, which runs one thread at a time, is busy with the small steps in between.
-_MOST_WORKERS = 4
 
 
 def process_file(
@@ -72,11 +68,21 @@ def process_file(
     with VideoFile(path, stream=options.stream, sampling=options.sampling()) as video, Fingerprint(path) as source:
         models = models or Models(options.device, options.precision)
         make_folder(outputs)
-        return _Run(video, source, options, outputs, models, progress).do()
+        return Run(video, source, options, outputs, models, progress).do()
 
 
-class _Run:
-    """One source on its way to its results."""
+class Run:
+    """One source on its way to its results.
+
+    Args:
+        video: Opened.
+        source: Its fingerprint.
+        options: What to do.
+        outputs: Where results go; their folder is there.
+        models: Loaded networks.
+        progress: Called after every few frames.
+        fill: Puts what was analysed elsewhere into the journal; what it leaves out is analysed.
+    """
 
     def __init__(
         self,
@@ -86,9 +92,10 @@ class _Run:
         outputs: Outputs,
         models: Models,
         progress: OnProgress | None,
+        fill: Callable[[Journal], None] | None = None,
     ) -> None:
         self._video, self._source, self._options, self._outputs = video, source, options, outputs
-        self._models, self._progress = models, progress
+        self._models, self._progress, self._fill = models, progress, fill
         self._times = StageTimes()
         self._interval_s = frame_interval_s(video.info, options)
         self._tracker_options, self._link_options = TrackerOptions(), LinkOptions()
@@ -101,7 +108,7 @@ class _Run:
             earlier = self._earlier()
             if earlier is not None and earlier.is_whole:
                 return self._result(earlier.report, "already done")
-        with Journal(self._outputs.parts, self._who(), self._source) as journal:
+        with Journal(self._outputs.parts, who(self._options, self._models), self._source) as journal:
             self._outputs.remove_unfinished()
             earlier = self._earlier()  # also refuses what an interrupted run was told to overwrite and this one not
             if earlier is not None and (journal.state is None or earlier.is_whole):  # the report comes last
@@ -112,16 +119,6 @@ class _Run:
         if self._options.overwrite:
             return None
         return find_earlier(self._outputs, self._source, self._options, self._models.hashes)
-
-    def _who(self) -> dict[str, Any]:
-        """What decides the parts besides the source."""
-        return {
-            "parts": PARTS_VERSION,
-            "vidfer": vidfer.__version__,
-            "config": config_hash(self._options.deciding(), self._models.hashes),
-            "providers": [entry["provider"] for entry in self._models.entries],
-            "decoder": decoder_version(),
-        }
 
     def _complete(self, earlier: Earlier) -> ProcessResult:
         """Add what is missing beside the tables: the report, the annotated video."""
@@ -160,6 +157,9 @@ class _Run:
 
     def _make_tables(self, journal: Journal) -> tuple[Account, dict[str, Any]]:
         """What was read, and the footer of the tables, which are there now."""
+        if journal.analysed is None and self._fill is not None:
+            with self._times.measure("stitch"):
+                self._fill(journal)
         if journal.analysed is None:
             account = self._analyse(journal)
         else:
@@ -216,30 +216,22 @@ class _Run:
         return VideoFile(path, stream=options.stream, sampling=options.sampling(), bookmark=bookmark)
 
     def _look(self, journal: Journal, video: VideoFile, tracker: FaceTracker) -> None:
-        analyzer = Analyzer(
-            TimedDetector(self._models.detector, self._times),
-            TimedNetwork(self._models.network, self._times),
-            TimedTracker(tracker, self._times),
-            frame_interval_s=self._interval_s,
-            detect_every=self._options.detect_every,
-            state=journal.state and journal.state["analysis"],
-            workers=min(available_cores(), _MOST_WORKERS),
-        )
-        recorder = Recorder(journal, self._options.landmarks)
         began, before = time.perf_counter(), video.counts.decoded
-        try:
-            with closing(analyzer.intervals(timed_frames(video, self._times))) as intervals:
-                for interval in intervals:
-                    with self._times.measure("write"):
-                        recorder.add(interval)
-                    last = interval.results[-1]
-                    faces = journal.resumed_faces + analyzer.counts.faces
-                    self._tell("analyse", last.index + 1, last.time_s or 0.0, began, faces, before)
-            recorder.close_part()
-        except BaseException:
-            with suppress(Exception):  # a full disk, say, or a NaN: what brought us here matters more
-                recorder.rescue()
-            raise
+
+        def tell(interval: Interval, faces: int) -> None:
+            last = interval.results[-1]
+            self._tell("analyse", last.index + 1, last.time_s or 0.0, began, journal.resumed_faces + faces, before)
+
+        look(
+            journal,
+            timed_frames(video, self._times),
+            tracker,
+            models=self._models,
+            options=self._options,
+            frame_interval_s=self._interval_s,
+            times=self._times,
+            tell=tell,
+        )
 
     def _finish(self, journal: Journal, account: Account) -> dict[str, Any]:
         """Write both tables; gives the footer."""

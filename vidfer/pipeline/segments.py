@@ -92,11 +92,42 @@ class Segmenter:
     def _is_due(self) -> bool:
         """Whether the newest frame has to be a key frame: the one after it would come too late."""
         picture = self._waiting[-1].picture
-        most = max(2, min(MOST_FRAMES, MOST_PX // (picture.width * picture.height)))
-        if self._detect_every is not None or len(self._waiting) >= most:
-            return len(self._waiting) >= min(self._detect_every or most, most)
+        most = most_frames(picture.width, picture.height)
         times = [self._key_time_s, *(frame.time_s for frame in self._waiting[-2:])]
-        first, before, last = times[0], times[-2], times[-1]
-        if first is None or before is None or last is None:
-            return (len(self._waiting) + 1) * self._interval_s > KEY_INTERVAL_S + 1e-6
-        return 2 * last - before - first > KEY_INTERVAL_S + 1e-6
+        return is_due(
+            len(self._waiting),
+            (times[0], times[-2], times[-1]),
+            most=most,
+            detect_every=self._detect_every,
+            frame_interval_s=self._interval_s,
+        )
+
+
+def most_frames(width: int, height: int) -> int:
+    """The most frames of a segment, for the size of their pictures."""
+    return max(2, min(MOST_FRAMES, MOST_PX // (width * height)))
+
+
+def is_due(
+    waiting: int,
+    times: tuple[float | None, float | None, float | None],
+    *,
+    most: int,
+    detect_every: int | None,
+    frame_interval_s: float,
+) -> bool:
+    """Whether the newest of the frames since the last key frame has to be one.
+
+    Args:
+        waiting: How many frames these are.
+        times: Of the last key frame, of the newest frame but one, of the newest frame.
+        most: See `most_frames`.
+        detect_every: See `Segmenter`; `frame_interval_s` likewise.
+        frame_interval_s: See `Segmenter`.
+    """
+    if detect_every is not None or waiting >= most:
+        return waiting >= min(detect_every or most, most)
+    first, before, last = times
+    if first is None or before is None or last is None:
+        return (waiting + 1) * frame_interval_s > KEY_INTERVAL_S + 1e-6
+    return 2 * last - before - first > KEY_INTERVAL_S + 1e-6
