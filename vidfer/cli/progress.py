@@ -75,12 +75,15 @@ class ProgressLine:
 
     def update(self, source: str, progress: Progress) -> None:
         """Show how far `source` is, unless something was shown just now."""
+        self.offer(lambda: f"{source}: {describe(progress)}")
+
+    def offer(self, text: Callable[[], str]) -> None:
+        """Show a text, unless something was shown just now."""
         now = self._now()
         if now < self._due:
             return
         self._due = now + (_LIVE_S if self.live else _SPARSE_S)
-        text = f"{source}: {describe(progress)}"
-        self.write(text)
+        self.write(text())
 
     def write(self, text: str) -> None:
         """Show this, over what was shown before on a terminal."""

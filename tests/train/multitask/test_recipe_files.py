@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 pytest.importorskip("torch", reason="RECIPES ARE NOT TESTED: no torch")
 
 from vidfer.errors import InputError, UsageError
+from vidfer.train.loop import LoopConfig
 from vidfer.train.multitask.recipe import Recipe, read_recipe
+
+ROOT = Path(__file__).parents[3]
 
 FULL = """
 name = "trio"
@@ -59,7 +65,7 @@ def test_a_recipe_is_read_with_defaults_for_what_it_does_not_say(tmp_path):
     assert recipe.augment.flip == 0
     config = recipe.loop_config(rows=1000)
     assert (config.epochs, config.steps_per_epoch, config.learning_rate) == (3, 16, 1e-3)
-    assert config.warmup_steps == 4  # a tenth of the run
+    assert config.warmup_steps == 16  # an epoch
 
 
 def test_a_recipe_without_a_name_has_that_of_its_file(tmp_path):
@@ -128,3 +134,35 @@ def test_a_file_that_is_no_toml_or_not_there_is_one_line(tmp_path):
         read_recipe(write(tmp_path, "heads = {"))
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_recipe(tmp_path / "none.toml")
+
+
+def tables(kind: type, place: str = "") -> dict[str, set[str]]:
+    """Keys of every table of a recipe."""
+    found: dict[str, set[str]] = {place: set()}
+    for name, hint in get_type_hints(kind).items():
+        if is_dataclass(hint):
+            found |= tables(hint, f"{place}.{name}".lstrip("."))
+        else:
+            found[place].add(name)
+    return found
+
+
+def test_every_key_is_documented_in_its_table():
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    wanted = tables(Recipe) | {"loop": {f.name for f in fields(LoopConfig)}}
+    wanted[""] -= {"loop"}
+    for place, keys in wanted.items():
+        if not keys:  # `loss` holds tables alone
+            continue
+        head = {"": "| top |", "loop": "| key of `[loop]` |"}.get(place, f"| `[{place}]` |")
+        rows = text.split(head)[1].split("\n\n")[0]
+        documented = set(re.findall(r"`([a-z_0-9]+)`", rows))
+        assert keys <= documented, f"{place}: {sorted(keys - documented)}"
+
+
+def test_the_recipe_of_the_documentation_is_one(tmp_path):
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    recipe = read_recipe(write(tmp_path, block))
+    assert recipe.heads.landmarks == 68
+    assert recipe.loop["early_stopping"] == 6

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from vidfer.cli.train import dataset, evaluate, networks, packaged
+from vidfer.cli.train import dataset, evaluate, fit, networks, packaged
 
 app = typer.Typer(help="Train the networks again.", no_args_is_help=True)
 
 for command in (
     networks.networks,
     dataset.dataset,
-    packaged.fit,
+    fit.fit,
     evaluate.evaluate,
     packaged.export,
     packaged.quantize,

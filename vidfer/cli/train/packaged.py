@@ -1,4 +1,4 @@
-"""``vidfer train fit|export|quantize`` of the two packaged networks."""
+"""``vidfer train export|quantize`` of the two packaged networks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,7 @@ Data = Annotated[
     Path, typer.Option("--data", metavar="DATA", help="Folder with faces.parquet, scenes.parquet and mesh_basis.npz.")
 ]
 Run = Annotated[Path, typer.Option("--run", metavar="RUN", help="Folder of the run: checkpoints and log.")]
-Epochs = Annotated[
-    int | None, typer.Option("--epochs", metavar="N", min=1, help="How long; by default as the packaged network was.")
-]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides weights and data; which rows calibrate.")]
-Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads for torch.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run in RUN stopped.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides which rows calibrate.")]
 ModelFile = Annotated[
     Path | None, typer.Option("--model", metavar="FILE", help="An exported network; by default the packaged one.")
 ]
@@ -50,31 +45,6 @@ Which = Annotated[
         help="Which checkpoint of the run; by default as for the packaged network.",
     ),
 ]
-
-
-def fit(
-    network: Network,
-    data: Data,
-    run: Run,
-    epochs: Epochs = None,
-    seed: Seed = 0,
-    threads: Threads = 1,
-    resume: Resume = False,
-) -> None:
-    """Train a network on the rows of split train.
-
-    Checkpoints and the log go to RUN; a run that was stopped goes on with --resume and ends with the same weights.
-    """
-    settings: dict[str, Any] = {"seed": seed, "threads": threads} | ({"epochs": epochs} if epochs else {})
-    with torch_needed():
-        if network == DETECTOR:
-            from vidfer.train.detector_run import detector_config, fit_detector
-
-            fit_detector(data_folder(data), run, detector_config(**settings), resume=resume)
-        else:
-            from vidfer.train.faces_run import fit_faces
-
-            fit_faces(data_folder(data), run, resume=resume, **settings)
 
 
 def export(network: Network, data: Data, run: Run, output: Output = None, which: Which = None) -> None:

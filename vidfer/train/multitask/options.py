@@ -67,7 +67,7 @@ class LandmarksLoss:
     """
 
     kind: Literal["mse", "smooth_l1", "huber", "wing"] = "smooth_l1"
-    weight: float = 20.0
+    weight: float = 5.0
     threshold: float = 0.01
     wing_width: float = 0.04
     wing_curvature: float = 0.008

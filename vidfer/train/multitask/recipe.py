@@ -15,7 +15,7 @@ from vidfer.train.multitask.tables import as_table, check_keys, read_table
 from vidfer.train.networks.registry import Heads, NetworkOptions
 
 _EPOCHS = 30
-_MOST_WARMUP_STEPS, _WARMUP_SHARE = 200, 0.1
+_MOST_WARMUP_STEPS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +58,8 @@ class Recipe:
         """How the loop trains on so many rows: an epoch shows each of them once unless the recipe says otherwise."""
         steps = max(1, -(-rows // self.data.batch_size))
         values = {"epochs": _EPOCHS, "steps_per_epoch": steps, **self.loop}
-        if "warmup_steps" not in values and isinstance(values["epochs"], int):
-            # 200 steps are more than all of a short run has.
-            in_all = values["epochs"] * values["steps_per_epoch"]
-            values["warmup_steps"] = min(_MOST_WARMUP_STEPS, int(_WARMUP_SHARE * in_all))
+        # 200 steps are more than all of a short run has. Not a share of the run: then a longer one could not resume it.
+        values.setdefault("warmup_steps", min(_MOST_WARMUP_STEPS, steps))
         return read_table(LoopConfig, values, "loop")
 
     def with_loop(self, **values: Any) -> Recipe:

@@ -110,7 +110,7 @@ def prepare(faces: TrainingFaces, recipe: Recipe) -> Prepared:
     rows, unlearned = _targets(faces, recipe)
     known = rows.known()
     _refuse_heads_without_rows(known, faces, recipe)
-    some = np.any([known[name] for name in known if _is_used(name, recipe)], axis=0)
+    some = np.any([known[kind] for kind in used_labels(recipe)], axis=0)
     other = _other_classes(faces, recipe)
     unlearned |= {f"emotion: {name} is no class of heads.emotion": int((of & some).sum()) for name, of in other}
     left_out = {f"of {name}, which is no class of heads.emotion": int((of & ~some).sum()) for name, of in other}
@@ -200,22 +200,26 @@ def _of_classes(distribution: F32, classes: tuple[str, ...], least: float) -> F3
         return np.where(total > least, part / total, np.nan).astype(np.float32)
 
 
-def _is_used(kind: str, recipe: Recipe) -> bool:
+def used_labels(recipe: Recipe) -> tuple[str, ...]:
+    """Kinds of labels (`Rows.labels`) that a recipe learns from."""
     teacher = recipe.loss.distillation
-    if kind in ("teacher", "teacher_va"):
-        return bool(teacher.weight if kind == "teacher" else teacher.valence_arousal_weight)
-    return bool(getattr(recipe.heads, kind))
+    used = {
+        **{kind: getattr(recipe.heads, kind) for kind in ("emotion", "valence_arousal", "landmarks", "box")},
+        "teacher": teacher.weight,
+        "teacher_va": teacher.valence_arousal_weight,
+    }
+    return tuple(kind for kind, wanted in used.items() if wanted)
 
 
 def _refuse_heads_without_rows(known: Mapping[str, Bool], faces: TrainingFaces, recipe: Recipe) -> None:
-    taught = {"emotion": "teacher", "valence_arousal": "teacher_va"}
-    for name in ("emotion", "valence_arousal", "landmarks", "box"):
-        by_teacher = name in taught and _is_used(taught[name], recipe) and known[taught[name]].any()
-        if _is_used(name, recipe) and not known[name].any() and not by_teacher:
-            raise DataError(f"heads asks for {name}, but no row has such a label: {_what_there_is(faces)}")
-    for name in taught.values():
-        if _is_used(name, recipe) and not known[name].any():
-            raise DataError(f"loss.distillation wants {name}, but no row has it: add it with vidfer train label")
+    used, teachers = used_labels(recipe), {"emotion": "teacher", "valence_arousal": "teacher_va"}
+    for kind in used:
+        if known[kind].any():
+            continue
+        if kind in teachers.values():
+            raise DataError(f"loss.distillation wants {kind}, but no row has it: add it with vidfer train label")
+        if teachers.get(kind) not in used:
+            raise DataError(f"heads asks for {kind}, but no row has such a label: {_what_there_is(faces)}")
 
 
 def _what_there_is(faces: TrainingFaces) -> str:

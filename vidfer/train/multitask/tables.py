@@ -81,6 +81,8 @@ def _join(place: str, key: str) -> str:
 def _value(hint: Any, value: Any, name: str) -> Any:
     """The value as its annotation wants it."""
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
     wanted = next(option for option in options if option is not type(None))
     if hasattr(wanted, "__dataclass_fields__"):
         return read_table(wanted, value, name)

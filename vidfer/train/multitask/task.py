@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class RecipeTask:
         config: How the loop trains it.
         rows: What is learned.
         held: What chooses the best weights.
+        evaluated: Told the figures whenever they were found.
 
     Raises:
         DataError: Nothing can be held out, or what is held out has no label.
@@ -37,6 +38,7 @@ class RecipeTask:
 
     def __init__(self, recipe: Recipe, prepared: Prepared) -> None:
         self.name = recipe.name
+        self.evaluated: Callable[[Mapping[str, float]], None] | None = None
         self._recipe = recipe
         self._labels = {n: "landmarks" if n.startswith("landmarks") else n for n in recipe.heads.names}
         held = hold_out(prepared.rows.set_name, prepared.rows.group, recipe.data.held_out)
@@ -87,7 +89,10 @@ class RecipeTask:
             heads = model(torch.from_numpy(crops.pop("image")).to(device))
             said.append({name: values.float().cpu().numpy() for name, values in heads.items()})
             truth.append(crops)
-        return figures_of(_joined(said), self._judged(_joined(truth)))
+        figures = figures_of(_joined(said), self._judged(_joined(truth)))
+        if self.evaluated:
+            self.evaluated(figures)
+        return figures
 
     def _judged(self, labels: Arrays) -> Arrays:
         """What is known of the truth: what the teacher says stands in where that is learned and nobody else said it."""

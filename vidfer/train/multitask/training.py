@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from vidfer.train.datasets.table import read_table
-from vidfer.train.loop import fit
+from vidfer.train.loop import TrainingProgress, fit
 from vidfer.train.multitask.recipe import Recipe
-from vidfer.train.multitask.rows import Prepared, prepare
+from vidfer.train.multitask.rows import Prepared, prepare, used_labels
 from vidfer.train.multitask.sampling import classes_of
 from vidfer.train.multitask.task import RecipeTask
 from vidfer.train.networks.registry import describe
@@ -32,9 +32,27 @@ class Training:
     settings: dict[str, Any]
     notes: tuple[str, ...]
 
-    def fit(self, run: Path, *, resume: bool = False, **watched: Any) -> None:
-        """Train; see `loop.fit`."""
-        fit(self.task, self.task.config, run, resume=resume, settings=self.settings, **watched)
+    def fit(
+        self,
+        run: Path,
+        *,
+        resume: bool = False,
+        progress: Callable[[TrainingProgress], None] | None = None,
+        evaluated: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
+        """Train.
+
+        Args:
+            run: Folder of the run.
+            resume: Go on after its last finished epoch.
+            progress: Told after every step.
+            evaluated: Told the figures on held-out rows.
+
+        Raises:
+            UsageError, DataError, ModelError: As `loop.fit`.
+        """
+        self.task.evaluated = evaluated
+        fit(self.task, self.task.config, run, resume=resume, progress=progress, settings=self.settings)
 
 
 def prepare_training(recipe: Recipe, tables: Sequence[Path]) -> Training:
@@ -71,7 +89,7 @@ def _notes(recipe: Recipe, prepared: Prepared, task: RecipeTask) -> Iterator[str
     groups = len(set(task.held.group.tolist()))
     yield f"learning from {len(task.rows)} rows; {len(task.held)} rows ({groups} groups) choose the best weights"
     known = task.rows.known()
-    yield "labels: " + ", ".join(f"{kind} {int(there.sum())}" for kind, there in known.items() if there.any())
+    yield "labels: " + ", ".join(f"{kind} {int(known[kind].sum())}" for kind in used_labels(recipe))
     if recipe.heads.emotion:
         classes = classes_of(task.rows.emotion)
         counts = np.bincount(classes[classes >= 0], minlength=len(recipe.heads.emotion)).tolist()
