@@ -330,6 +330,7 @@ NOWHERE = {
     "keypoints": "cannot read",
     "mesh": "cannot read",
     "parquet": "no Parquet file at",
+    "pictures": "no folder at",
 }
 
 

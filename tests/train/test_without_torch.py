@@ -8,7 +8,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["copies", "data", "datasets.build", "hard", "paste", "points", "scenes", "targets"])
+@pytest.mark.parametrize(
+    "module", ["copies", "data", "datasets.build", "labelling.label", "hard", "paste", "points", "scenes", "targets"]
+)
 def test_training_data_is_read_without_torch(module):
     code = f"import sys; sys.modules['torch'] = None; import vidfer.train.{module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

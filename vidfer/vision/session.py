@@ -45,31 +45,60 @@ class ModelCard:
         return str(self.details.get("precision", "float32"))
 
 
-class Session:
-    """A loaded network.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """An input of a network: its name, its shape (None where that is open), and its type as ONNX Runtime calls it."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    type: str
+
+
+class AnySession:
+    """A loaded network of whoever made it.
 
     Args:
-        path: ONNX file whose metadata hold a card.
+        path: ONNX file.
         device: "auto" (CUDA where it works, else CPU), "cpu" or "cuda".
         threads: Threads inside one operator. 1 beside other work: ONNX Runtime's threads spin while they wait.
 
     Raises:
-        ModelError: The file is missing, damaged or has no card.
+        ModelError: The file is missing or damaged.
         UsageError: The device is unknown, or CUDA was asked for and does not work.
     """
 
     def __init__(self, path: Path, *, device: str = "auto", threads: int = 1) -> None:
         _check_device(device)
-        data, sha256 = _read(path)
+        data, self.sha256 = _read(path)
         self._session = _create(path, data, device, threads)
-        meta = self._session.get_modelmeta().custom_metadata_map
-        self.card = _parse_card(path, meta.get(CARD_KEY), sha256)
+        self._card_text = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+        self.has_card = self._card_text is not None
         self.provider: str = self._session.get_providers()[0].removesuffix("ExecutionProvider").lower()
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.outputs = [str(output.name) for output in self._session.get_outputs()]
+        self.inputs = [
+            Tensor(
+                name=str(given.name),
+                shape=tuple(side if isinstance(side, int) else None for side in given.shape),
+                type=str(given.type),
+            )
+            for given in self._session.get_inputs()
+        ]
 
     def run(self, inputs: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """All outputs by name."""
-        return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
+        return dict(zip(self.outputs, self._session.run(None, inputs), strict=True))
+
+
+class Session(AnySession):
+    """A loaded network of ours, whose file holds a card.
+
+    Raises:
+        ModelError: As `AnySession`, and where there is no valid card.
+    """
+
+    def __init__(self, path: Path, *, device: str = "auto", threads: int = 1) -> None:
+        super().__init__(path, device=device, threads=threads)
+        self.card = _parse_card(path, self._card_text, self.sha256)
 
 
 def load(name: str, *, device: str = "auto", threads: int = 1, precision: str = "auto") -> Session:
@@ -163,7 +192,8 @@ def _read(path: Path) -> tuple[bytes, str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"cannot read the network {path}: {error.strerror}; install vidfer again") from error
+        hint = "; install vidfer again" if path.parent == _FOLDER else ""
+        raise ModelError(f"cannot read the network {path}: {error.strerror}{hint}") from error
     digest = hashlib.sha256(data).hexdigest()
     if path.parent == _FOLDER and _sums().get(path.name) != digest:
         raise ModelError(f"the network {path} is damaged: its sha256 is not the one in {SUMS}; install vidfer again")

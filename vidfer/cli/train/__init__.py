@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from vidfer.cli.train import dataset, evaluate, fit, networks, packaged
+from vidfer.cli.train import dataset, evaluate, fit, label, networks, packaged
 
 app = typer.Typer(help="Train the networks again.", no_args_is_help=True)
 
 for command in (
     networks.networks,
     dataset.dataset,
+    label.label,
     fit.fit,
     evaluate.evaluate,
     packaged.export,

@@ -17,7 +17,7 @@ from vidfer.errors import OutputError, UsageError
 from vidfer.types import EMOTIONS
 
 # Written down again, for `--help` to be fast: build.FORMATS is where they are read.
-FORMATS = ("affectnet", "fer2013", "ferplus", "folders", "ibug", "keypoints", "mesh", "parquet")
+FORMATS = ("affectnet", "fer2013", "ferplus", "folders", "ibug", "keypoints", "mesh", "parquet", "pictures")
 
 Format = Annotated[str, typer.Argument(metavar="|".join(FORMATS), click_type=click.Choice(FORMATS))]
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...")]

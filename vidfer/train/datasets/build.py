@@ -16,9 +16,9 @@ import numpy as np
 from vidfer.errors import DataError, UsageError
 from vidfer.train.copies import LEAST, thumbnails
 from vidfer.train.datasets.affectnet import read_affectnet
-from vidfer.train.datasets.faults import check_names, fault_of, present, without
+from vidfer.train.datasets.faults import check_names, check_points, fault_of, present, without
 from vidfer.train.datasets.fer import read_fer2013, read_ferplus
-from vidfer.train.datasets.folders import read_folders
+from vidfer.train.datasets.folders import read_folders, read_pictures
 from vidfer.train.datasets.ibug import read_ibug
 from vidfer.train.datasets.keypoints15 import read_keypoints
 from vidfer.train.datasets.mesh_list import read_mesh_list
@@ -43,6 +43,7 @@ FORMATS: Mapping[str, Reader] = {
     "keypoints": read_keypoints,
     "mesh": read_mesh_list,
     "parquet": read_parquet,
+    "pictures": read_pictures,
 }
 _ROWS = 256  # of train that are compared with val and test at a time
 _SMALLEST_PX = 32
@@ -73,8 +74,7 @@ class BuildOptions:
     def __post_init__(self) -> None:
         check_names(self.needs, "--needs")
         check_names(self.without, "--without")
-        if not set(self.points) <= {4, 5, 15}:
-            raise UsageError(f"--points must be 4, 5 or 15, got {', '.join(map(str, self.points))}")
+        check_points(self.points)
         if self.longest is not None and self.longest < _SMALLEST_PX:
             raise UsageError(f"--longest must be {_SMALLEST_PX} or more px, got {self.longest}")
 

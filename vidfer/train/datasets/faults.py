@@ -27,6 +27,16 @@ def check_names(names: tuple[str, ...], option: str) -> None:
             raise UsageError(f"{option} {name}: there is no such label; choose from {', '.join(NAMES)}")
 
 
+def check_points(points: tuple[int, ...]) -> None:
+    """Refuse counts of points that are not made out of more.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if not set(points) <= {4, 5, 15}:
+        raise UsageError(f"--points must be 4, 5 or 15, got {', '.join(map(str, points))}")
+
+
 def _get(labels: Labels, name: str) -> Any:
     return getattr(labels, name) if name in _PLAIN else labels.points.get(int(name.removeprefix("points")))
 

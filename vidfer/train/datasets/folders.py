@@ -1,4 +1,7 @@
-"""A folder per class: `CLASS/**/picture`, or `SPLIT/CLASS/**/picture` with splits named train, val(id) or test."""
+"""A folder per class, or one of pictures without any label.
+
+`CLASS/**/picture`, or `SPLIT/CLASS/**/picture` with splits named train, val(id) or test.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,26 @@ def read_folders(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
     # All names first: what is wrong with the last folder is said before anything is read.
     classes = [found for path in paths for found in _classes(path, source)]
     for root, folder, split, emotion in classes:
-        for picture in sorted(folder.rglob("*")):
-            name = picture.relative_to(root).as_posix()
-            if picture.is_dir() or picture.name.startswith("."):
-                continue
-            if picture.suffix.casefold() not in PICTURES:
-                source.tally.leave_out("not a picture", name)
-                continue
-            group, labels = source.group_of(name), Labels(emotion=emotion)
-            yield Sample(where=name, picture=str(picture), group=group, split=split, labels=labels)
+        yield from _pictures(root, folder, split, Labels(emotion=emotion), source)
+
+
+def read_pictures(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
+    """Pictures without labels, for a teacher and MediaPipe to label."""
+    for path in paths:
+        if not path.is_dir():
+            raise DataError(f"no folder at {path}: give one that holds pictures")
+        yield from _pictures(path, path, None, Labels(), source)
+
+
+def _pictures(root: Path, folder: Path, split: str | None, labels: Labels, source: Source) -> Iterator[Sample]:
+    for picture in sorted(folder.rglob("*")):
+        name = picture.relative_to(root).as_posix()
+        if picture.is_dir() or picture.name.startswith("."):
+            continue
+        if picture.suffix.casefold() not in PICTURES:
+            source.tally.leave_out("not a picture", name)
+            continue
+        yield Sample(where=name, picture=str(picture), group=source.group_of(name), split=split, labels=labels)
 
 
 def _classes(root: Path, source: Source) -> Iterator[tuple[Path, Path, str | None, str]]:
