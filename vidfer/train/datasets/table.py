@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidfer import __version__, schema
+from vidfer import schema
 from vidfer.errors import DataError
 from vidfer.output.files import written_whole
 from vidfer.output.parquet import FOOTER_KEY
@@ -106,7 +106,7 @@ def write_table(path: Path, faces: Iterable[Face], made: Mapping[str, Any] | Non
             rows += len(piece)
         if not rows:
             raise DataError(f"no row is left to write to {path}: see what was left out, and why")
-        footer = {"table": _TABLE, "version": schema.SCHEMA_VERSION, "vidfer_version": __version__, "made": made or {}}
+        footer = {"table": _TABLE, "version": schema.SCHEMA_VERSION, "made": made or {}}
         writer.add_key_value_metadata({FOOTER_KEY: json.dumps(footer, ensure_ascii=False)})
     return rows
 
