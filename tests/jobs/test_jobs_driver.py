@@ -194,7 +194,7 @@ def test_patterns_and_folders_leave_out_what_is_hidden_or_ours(tmp_path):
 
 
 def test_an_empty_folder_is_bad_input(tmp_path):
-    with pytest.raises(InputError, match="names no video"):
+    with pytest.raises(InputError, match="holds no video"):
         Driven(tmp_path, names=()).run()
 
 

@@ -22,14 +22,16 @@ def find_sources(inputs: Inputs) -> Iterator[Source]:
     """All that a job names; a file that two entries name comes twice.
 
     Raises:
-        InputError: A folder, a manifest or a store cannot be read.
+        InputError: A folder, a manifest or a store cannot be read, or holds no video.
         UsageError: The manifest lacks the column, or holds a name that means nothing.
     """
     for path in inputs.paths:
-        if remote.is_remote(path):
-            yield from remote.find(path)
-        else:
-            yield from _local(path)
+        found = False
+        for source in remote.find(path) if remote.is_remote(path) else _local(path):
+            found = True
+            yield source
+        if not found:
+            raise InputError(f"{path} holds no video, or is not there: correct inputs.paths")
     if inputs.manifest is not None:
         names = (located(name, inputs.folder) for name in _names(inputs.manifest, inputs.column))
         while rows := list(itertools.islice(names, _ROWS)):
@@ -50,13 +52,8 @@ def _local(path: str) -> Iterator[Source]:
     if Path(path).is_dir():
         yield from _walk(path)
     elif glob.has_magic(path) and not Path(path).exists():
-        found = False
-        for name in glob.iglob(path, recursive=True):  # noqa: PTH207 (a million of them)
-            if Path(name).is_file():
-                found = True
-                yield source_of(name)
-        if not found:
-            raise InputError(f"{path} fits no file: correct the pattern in inputs.paths")
+        found = glob.iglob(path, recursive=True)  # noqa: PTH207 (a million of them)
+        yield from (source_of(name) for name in found if Path(name).is_file())
     else:
         yield source_of(path)
 

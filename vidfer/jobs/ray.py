@@ -73,7 +73,7 @@ class RayExecutor:
         self._began_ray = not ray.is_initialized()
         if self._began_ray:
             try:
-                ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+                ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")
             except ConnectionError as error:
                 reason = str(error).splitlines()[0]
                 raise VidferError(f"no Ray cluster answers at {address or 'RAY_ADDRESS'}: {reason}") from None

@@ -1,0 +1,116 @@
+"""The same job through a real Ray cluster of this machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from archive import archive, clip, definition, manifest
+from kill_jobs import beside, differences
+
+from vidfer.cli import app as cli
+
+pytest.importorskip("ray", reason="RAY IS NOT TESTED: it is not installed (the extra `ray`)")
+pytestmark = pytest.mark.ray
+
+HERE = Path(__file__).parent
+RAY = 'kind = "ray"\nmemory_gb = 0.5\nretries = 10\n'
+
+
+def environment():
+    """Ray's processes find vidfer and our pretended workers; no cluster of somebody else's is used."""
+    path = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "RAY_ADDRESS": "", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def ran(*command, timeout=200):
+    command = [sys.executable, *map(str, command)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def test_the_same_rows_come_through_ray(tmp_path):
+    archive(tmp_path / "videos", clips=2)
+    (tmp_path / "videos" / "again.mp4").unlink()  # which of two names stands in the table is a matter of luck
+    local = beside(definition(tmp_path, workers=1), "local")
+    assert cli.run(["jobs", "run", str(local), "--quiet"]) == 4
+    through = beside(definition(tmp_path, more=RAY), "ray")
+    done = ran("-m", "vidfer", "jobs", "run", through, "--quiet")
+    assert (done.returncode, done.stdout) == (4, ""), done.stderr
+    assert differences(tmp_path / "ray", tmp_path / "local") == []
+    assert len(manifest(tmp_path / "ray")) == 4
+    again = ran("-m", "vidfer", "jobs", "run", through)
+    assert "nothing was left to do" in again.stdout
+
+
+ACTORS = """
+import ray
+from vidfer.errors import VidferError
+from vidfer.jobs.ray import RayExecutor
+from test_local_executor import finished, task
+
+def pool(setup=""):
+    return RayExecutor(setup, workers=2, memory_gb=0.1, worker="pretended:Worker")
+
+ray.init(num_cpus=2, include_dashboard=False, logging_level="error")
+with pool() as executor:
+    found = finished(executor, [task(name) for name in ("a", "kill", "b", "c")])
+    undone = [one for one in found if one.record is None]
+    assert [one.task for one in undone] == [task("kill")], undone
+    assert "its worker died" in undone[0].reason
+    assert finished(executor, [task("kill", 2)])[0].record.state == "done"
+    assert {one.record.reason for one in found if one.record} == {"1"}
+for setup, name, text in (("", "full", "is full"), ("full", "a", "is full"), ("die", "a", "die while they start")):
+    try:
+        with pool(setup) as executor:
+            finished(executor, [task(name)])
+    except VidferError as error:
+        assert text in str(error), error
+        assert "\\n" not in str(error), error
+    else:
+        raise AssertionError(text)
+ray.shutdown()
+print("all is well")
+"""
+
+
+@pytest.mark.slow
+def test_actors_that_die_are_replaced_and_those_that_cannot_start_end_the_job():
+    done = ran("-c", ACTORS)
+    assert done.stdout.endswith("all is well\n"), done.stderr
+
+
+NODES = """
+import os, subprocess, sys, time
+from pathlib import Path
+from ray.cluster_utils import Cluster
+
+job, out = Path(sys.argv[1]), Path(sys.argv[2])
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+lost = cluster.add_node(num_cpus=1)
+os.environ["RAY_ADDRESS"] = cluster.address
+driver = subprocess.Popen([sys.executable, "-m", "vidfer", "jobs", "run", str(job)])
+while len(list(out.glob("reports/*"))) < 3:
+    time.sleep(0.05)
+    assert driver.poll() is None
+cluster.remove_node(lost, allow_graceful=False)
+print("a node was killed", flush=True)
+time.sleep(1)
+cluster.add_node(num_cpus=1)
+print("exit code", driver.wait(300), flush=True)
+cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_of_the_cluster_is_lost_and_another_one_joins(tmp_path):
+    for number in range(16):
+        clip(tmp_path / "videos" / f"clip{number}.mp4", number)
+    options = 'end = "1"\nlandmarks = "none"'
+    local = beside(definition(tmp_path, options=options), "local")
+    assert cli.run(["jobs", "run", str(local), "--quiet"]) == 0
+    through = beside(definition(tmp_path, options=options, more=RAY), "ray")
+    done = ran("-c", NODES, through, tmp_path / "ray", timeout=400)
+    assert "a node was killed" in done.stdout, done.stderr
+    assert "exit code 0" in done.stdout, done.stdout + done.stderr
+    assert differences(tmp_path / "ray", tmp_path / "local") == []
