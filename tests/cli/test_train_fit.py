@@ -154,3 +154,42 @@ def test_the_packaged_networks_take_one_folder_and_no_device(tmp_path, capfd):
     line = ["--data", str(tmp_path), "--run", str(tmp_path / "run"), "--device", "cuda"]
     assert cli.run(["train", "fit", "face_analyzer", *line]) == 2
     assert "--device is for recipes" in capfd.readouterr().err
+
+
+def test_the_line_tells_where_it_is_with_every_loss():
+    from vidfer.cli.train.fit import describe
+    from vidfer.train.loop import TrainingProgress
+
+    now = TrainingProgress(
+        task="mine", stage="train", epoch=3, epochs=40, step=12, steps=100,
+        losses={"loss": 1.25, "emotion": 1, "box": 0.25}, learning_rate=0.0015,
+        steps_per_second=2.5, seconds_left=754.0, best_score=0.51234,
+    )  # fmt: skip
+    assert describe(now) == (
+        "mine: epoch 3/40 step 12/100 · loss 1.25 (emotion 1, box 0.25) · lr 0.0015 · 2.5 steps/s · 12:34 left · "
+        "best score 0.5123"
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "function"), [("face_detector", "detector_run.fit_detector"), ("face_analyzer", "faces_run.fit_faces")]
+)
+def test_the_packaged_networks_are_watched_and_stopped_likewise(network, function, tmp_path, monkeypatch, capfd):
+    from vidfer.train.loop import TrainingProgress
+
+    def fit(*args, progress, **kwargs):
+        now = TrainingProgress(
+            task=network, stage="train", epoch=1, epochs=2, step=1, steps=3, losses={"loss": 0.5}, learning_rate=0.1,
+            steps_per_second=1.0, seconds_left=5.0, best_score=None,
+        )  # fmt: skip
+        progress(now)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    for name in ("faces.parquet", "scenes.parquet", "mesh_basis.npz"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(f"vidfer.train.{function}", fit)
+    monkeypatch.setattr("vidfer.cli.progress._SPARSE_S", 0.0)
+    assert cli.run(["train", "fit", network, "--data", str(tmp_path), "--run", str(tmp_path / "run")]) == 143
+    shown, end = capfd.readouterr().err.splitlines()
+    assert shown == f"{network}: epoch 1/2 step 1/3 · loss 0.5 · lr 0.1 · 1.0 steps/s · 0:05 left"
+    assert end.startswith("vidfer: interrupted before the first epoch ended")

@@ -1,8 +1,8 @@
 """Makes the golden loss curve: a tiny run of a network with every kind of head on drawn pictures.
 
 Run from the repository: ``PYTHONPATH=. python tests/golden/make_loss_curve.py``. The stored curve is from torch 2.13 on
-one thread of a processor with AVX-512; with two threads, with AVX2 alone and with SSE alone no figure differs from it by
-more than 0.9 %.
+one thread of a processor with AVX-512; with two threads, with AVX2 alone and with SSE alone no figure differs by more
+than 0.9 %.
 """
 
 from __future__ import annotations

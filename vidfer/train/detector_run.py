@@ -25,7 +25,7 @@ from vidfer.train.detector import DetectorTask, predict, training_scenes
 from vidfer.train.detector_net import STRIDES, DetectorNet, Foldable, PixelConv
 from vidfer.train.export import export_onnx
 from vidfer.train.hard import HARD, LOWEST_SCORE, Place, hard_places, read_places, write_places
-from vidfer.train.loop import LoopConfig, fit, load_weights
+from vidfer.train.loop import LoopConfig, TrainingProgress, fit, load_weights
 from vidfer.train.metrics import Array, figure, ratio, share
 from vidfer.train.paste import load_faces
 from vidfer.train.scenes import Scene, held_out, load_scenes
@@ -70,6 +70,7 @@ def fit_detector(
     *,
     resume: bool = False,
     aside: Callable[[str], bool] = held_out,
+    progress: Callable[[TrainingProgress], None] | None = None,
 ) -> None:
     """Train the detector on `scenes.parquet` and `faces.parquet` in `data_dir`.
 
@@ -82,6 +83,7 @@ def fit_detector(
         config: Defaults to `detector_config()`.
         resume: Go on where an earlier call stopped.
         aside: Which scenes, by name, are not trained on, but choose the best weights.
+        progress: Told after every step.
     """
     config = config or detector_config()
     scenes, choosing = training_scenes(load_scenes(data_dir / "scenes.parquet", "train"), aside)
@@ -90,11 +92,12 @@ def fit_detector(
     calm_from = round(_CALM_AFTER * config.epochs)
     if not (run_dir / HARD).is_file():
         task = DetectorTask(scenes, choosing, faces, calm_from=calm_from)
-        fit(task, config, run_dir, resume=resume, until=max(1, round(_SEARCH_AFTER * config.epochs)))
+        until = max(1, round(_SEARCH_AFTER * config.epochs))
+        fit(task, config, run_dir, resume=resume, until=until, progress=progress)
         write_places(run_dir / HARD, _search(run_dir, scenes))
         resume = True
     task = DetectorTask(scenes, choosing, faces, places=read_places(run_dir / HARD), calm_from=calm_from)
-    fit(task, config, run_dir, resume=resume)
+    fit(task, config, run_dir, resume=resume, progress=progress)
 
 
 def _search(run_dir: Path, scenes: Sequence[Scene]) -> list[Place]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vidfer.train.data import FaceRows, held_out, jittered_boxes, read_faces
 from vidfer.train.evaluate import evaluate_faces
 from vidfer.train.export import export_onnx
 from vidfer.train.faces import NAME, FaceTask, predict
-from vidfer.train.loop import LoopConfig, fit, load_weights
+from vidfer.train.loop import LoopConfig, TrainingProgress, fit, load_weights
 from vidfer.train.mesh import MeshBasis
 from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet, count_cost
 from vidfer.train.presence import fit_presence
@@ -29,7 +30,14 @@ _TEMPERATURES = np.geomspace(0.4, 2.5, 74)
 
 
 def fit_faces(
-    data_dir: Path, run_dir: Path, *, epochs: int = 48, seed: int = 0, threads: int = 1, resume: bool = False
+    data_dir: Path,
+    run_dir: Path,
+    *,
+    epochs: int = 48,
+    seed: int = 0,
+    threads: int = 1,
+    resume: bool = False,
+    progress: Callable[[TrainingProgress], None] | None = None,
 ) -> None:
     """Train the default face network; about 115 s an epoch on one core and a fifth of another.
 
@@ -40,13 +48,14 @@ def fit_faces(
         seed: Decides weights and data.
         threads: Torch threads.
         resume: Go on where an earlier call stopped.
+        progress: Told after every step.
     """
     torch.manual_seed(seed)
     task = FaceTask(data_dir, epochs)
     config = LoopConfig(
         epochs=epochs, steps_per_epoch=task.steps_per_epoch, seed=seed, threads=threads, bf16=True, evaluate_every=2
     )
-    fit(task, config, run_dir, resume=resume)
+    fit(task, config, run_dir, resume=resume, progress=progress)
 
 
 def export_faces(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,23 +64,30 @@ def fit(
     """
     given = {"epochs": epochs, "seed": seed, "threads": threads, "device": device}
     if network in (DETECTOR, ANALYZER):
-        _packaged(network, data, run, given, resume=resume)
+        _packaged(network, data, run, given, resume=resume, quiet=quiet)
         return
-    line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
     with torch_needed():
         from vidfer.train.multitask.recipe import read_recipe
         from vidfer.train.multitask.training import prepare_training
 
         recipe = read_recipe(_recipe(network)).with_loop(**given)
-        with stoppable(), logs_shown(line, sys.stderr, debug=False, quiet=quiet):
-            try:
-                training = prepare_training(recipe, data)
-                best = _trained(training, run, line, resume=resume, quiet=quiet)
-            except Stopped as stop:
-                raise Interrupted(_left(run), stop.exit_code) from None
-            finally:
-                line.clear()
+        with _watched(run, quiet=quiet) as line:
+            training = prepare_training(recipe, data)
+            best = _trained(training, run, line, resume=resume, quiet=quiet)
     print(json.dumps({"run": str(run), "best": best}, indent=2))
+
+
+@contextmanager
+def _watched(run: Path, *, quiet: bool) -> Iterator[ProgressLine]:
+    """Show what happens, and end with one line when somebody stops it."""
+    line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
+    with stoppable(), logs_shown(line, sys.stderr, debug=False, quiet=quiet):
+        try:
+            yield line
+        except Stopped as stop:
+            raise Interrupted(_left(run), stop.exit_code) from None
+        finally:
+            line.clear()
 
 
 def _trained(training: Training, run: Path, line: ProgressLine, *, resume: bool, quiet: bool) -> Mapping[str, Any]:
@@ -98,7 +106,7 @@ def _trained(training: Training, run: Path, line: ProgressLine, *, resume: bool,
         training.fit(
             run,
             resume=resume,
-            progress=lambda now: line.offer(lambda: f"{now.task}: {describe(now)}"),
+            progress=lambda now: line.offer(lambda: describe(now)),
             evaluated=lambda figures: say(f"held out: {_figures(figures)}"),
         )
     best: Mapping[str, Any] = read_weights(run, "last")[1]["best"]
@@ -107,12 +115,13 @@ def _trained(training: Training, run: Path, line: ProgressLine, *, resume: bool,
 
 def describe(now: TrainingProgress) -> str:
     """One moment of a training run in words: where it is, every loss, how fast it goes."""
-    words = [f"epoch {now.epoch}/{now.epochs} step {now.step}/{now.steps}"]
+    words = [f"{now.task}: epoch {now.epoch}/{now.epochs} step {now.step}/{now.steps}"]
     if now.stage == "evaluate":
         words.append("measuring")
     elif now.losses:
         parts = [f"{name} {value:.4g}" for name, value in now.losses.items() if name != "loss"]
         words.append(f"loss {now.losses['loss']:.4g}" + (f" ({', '.join(parts)})" if len(parts) > 1 else ""))
+        words.append(f"lr {now.learning_rate:.2g}")
     words += [f"{now.steps_per_second:.1f} steps/s", f"{clock(now.seconds_left)} left"]
     if now.best_score is not None:
         words.append(f"best score {now.best_score:.4f}")
@@ -140,19 +149,24 @@ def _recipe(name: str) -> Path:
     return path
 
 
-def _packaged(network: str, data: list[Path], run: Path, given: Mapping[str, Any], *, resume: bool) -> None:
+def _packaged(
+    network: str, data: list[Path], run: Path, given: Mapping[str, Any], *, resume: bool, quiet: bool
+) -> None:
     if len(data) != 1:
         raise UsageError(f"{network} is trained on one folder: give --data once, got it {len(data)} times")
     if given["device"] is not None:
         raise UsageError(f"--device is for recipes, {network} is trained on the CPU")
     settings: dict[str, Any] = {"seed": given["seed"] or 0, "threads": given["threads"] or 1}
     settings |= {"epochs": given["epochs"]} if given["epochs"] else {}
-    with torch_needed():
+    with torch_needed(), _watched(run, quiet=quiet) as line:
+        from vidfer.train.detector_run import detector_config, fit_detector
+        from vidfer.train.faces_run import fit_faces
+
+        def show(now: TrainingProgress) -> None:
+            line.offer(lambda: describe(now))
+
+        progress, folder = None if quiet else show, data_folder(data[0])
         if network == DETECTOR:
-            from vidfer.train.detector_run import detector_config, fit_detector
-
-            fit_detector(data_folder(data[0]), run, detector_config(**settings), resume=resume)
+            fit_detector(folder, run, detector_config(**settings), resume=resume, progress=progress)
         else:
-            from vidfer.train.faces_run import fit_faces
-
-            fit_faces(data_folder(data[0]), run, resume=resume, **settings)
+            fit_faces(folder, run, resume=resume, progress=progress, **settings)
