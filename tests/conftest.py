@@ -83,6 +83,18 @@ def browser():
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def axe_finds():
+    """What axe-core objects to in a page, or a loud skip."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="AXE-CORE DID NOT LOOK AT PAGES: no axe")
+
+    def find(page):
+        found = axe.Axe().run(page).response["violations"]
+        return [(one["id"], one["help"], [node["html"][:120] for node in one["nodes"]]) for one in found]
+
+    return find
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(request):
     """No thread is left running, and no half-written file in the test's own folder."""

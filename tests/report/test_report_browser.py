@@ -100,6 +100,10 @@ def test_text_can_be_read(opened, scheme):
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == (scheme == "dark")
 
 
+def test_axe_finds_nothing(opened, axe_finds):
+    assert axe_finds(opened()) == []
+
+
 @pytest.mark.parametrize("width", [320, 390, 820])
 def test_nothing_runs_out_of_narrow_screens(opened, width):
     page = opened(width)

@@ -12,9 +12,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from vidfer.output.svg import line
+from vidfer.output.words import clock
 from vidfer.report.gather import CELLS, Face, Gathered, Span
 from vidfer.report.series import Series
-from vidfer.report.words import clock
 from vidfer.types import EMOTIONS, F64
 
 WIDE, HIGH = 4000, 400
@@ -82,21 +83,6 @@ def axis_of(face: Face, span: Span) -> Axis:
     return Axis(start_s=max(span[0], face.span[0] - 0.02 * length), end_s=min(span[1], face.span[1] + 0.05 * length))
 
 
-def _line(x: Sequence[int], y: Sequence[int]) -> str:
-    """A path through points, in steps from one to the next: they have fewer digits."""
-    if not len(x):
-        return ""
-    steps = "".join(
-        f"{_number(b - a)}{_number(d - c)}" for (a, b), (c, d) in zip(pairwise(x), pairwise(y), strict=True)
-    )
-    return f"M{x[0]} {y[0]}" + (f"l{steps.lstrip()}" if steps else "")
-
-
-def _number(value: int) -> str:
-    """A number of a path; a minus is enough to tell it from the one before."""
-    return str(value) if value < 0 else f" {value}"
-
-
 def _pieces(series: Series) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise([*series.starts, len(series.time_s)])]
 
@@ -112,7 +98,7 @@ def stacked(series: Series, axis: Axis) -> dict[str, str]:
             x, y = _with_ends(series, piece, axis, HIGH - np.rint(top[piece, number] * HIGH).astype(np.int64))
             if number == len(EMOTIONS) - 1:  # the last one reaches the ceiling everywhere
                 x, y = [x[0], x[-1]], [0, 0]
-            areas.append(f"M{x[0]} {HIGH}V{y[0]}{_line(x, y).removeprefix(f'M{x[0]} {y[0]}')}V{HIGH}z")
+            areas.append(f"M{x[0]} {HIGH}V{y[0]}{line(x, y).removeprefix(f'M{x[0]} {y[0]}')}V{HIGH}z")
         paths[name] = "".join(areas)
     return paths
 
@@ -150,7 +136,7 @@ def labels(series: Series, axis: Axis) -> list[Label]:
 def smooth_line(series: Series, axis: Axis, which: int) -> str:
     """Smoothed valence (0) or arousal (1), from 1 at the top to -1 at the bottom."""
     y = _height(series.mean[:, 8 + which])
-    return "".join(_line(*_with_ends(series, piece, axis, y[piece])) for piece in _pieces(series))
+    return "".join(line(*_with_ends(series, piece, axis, y[piece])) for piece in _pieces(series))
 
 
 def raw_line(series: Series, axis: Axis, which: int) -> str:
@@ -161,7 +147,7 @@ def raw_line(series: Series, axis: Axis, which: int) -> str:
         x, ends = axis.x(series.time_s[piece]), np.stack([low[piece], high[piece]], axis=1)
         ends[1::2] = ends[1::2, ::-1]  # down, then up: half as long
         keep = np.stack([np.ones(len(ends), bool), ends[:, 0] != ends[:, 1]], axis=1).ravel()
-        paths.append(_line(np.repeat(x, 2)[keep].tolist(), ends.ravel()[keep].tolist()))
+        paths.append(line(np.repeat(x, 2)[keep].tolist(), ends.ravel()[keep].tolist()))
     return "".join(paths)
 
 

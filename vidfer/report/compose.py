@@ -1,23 +1,18 @@
 """The page: the template, filled.
 
-All that stands in it is escaped, and it may load nothing and run no script but its own, which a policy in it says, too.
+All that stands in it is escaped, and it may load nothing and run no script but its own: see `output.page`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-import vidfer
-from vidfer.output.labels import COLOURS
+from vidfer.output.page import rendered
+from vidfer.output.words import percent
 from vidfer.report import facts, sentences, statistics
 from vidfer.report.charts import HIGH, LANE_WIDE, WIDE, Axis, cut_lines
 from vidfer.report.faces import cards, chart, face_rows, lanes, more_faces
@@ -25,43 +20,11 @@ from vidfer.report.gather import Gathered
 from vidfer.report.quality import FLAGS, WARN_SHARE
 from vidfer.report.results import Results
 from vidfer.report.thumbnails import Pictures
-from vidfer.report.words import percent, thousands
 from vidfer.stats.summary import SourceSummary
 from vidfer.types import EMOTIONS
 
 _FOLDER = Path(__file__).parent / "page"
 _MOST_STEPS = 10_000  # of the slider
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=False,
-        keep_trailing_newline=True,
-    )
-    environment.filters["thousands"] = thousands
-    return environment.get_template("report.html.j2")
-
-
-@cache
-def _styles() -> str:
-    # Neutral has a shade of its own in each scheme: it is what is left over, and as bright as the others it would be
-    # all one sees. On white it is a warm grey, since red-blind people see the colour of surprise as a cool one.
-    colours = "".join(f"--e-{name}:#{bytes(rgb).hex()};" for name, rgb in COLOURS.items() if name != "neutral")
-    fills = "".join(f".e-{name}{{fill:var(--e-{name})}}" for name in EMOTIONS)
-    return f":root{{{colours}}}\n{(_FOLDER / 'report.css').read_text(encoding='utf-8')}{fills}\n"
-
-
-@cache
-def _script() -> str:
-    return (_FOLDER / "report.js").read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def page(
@@ -83,16 +46,11 @@ def page(
         notes: What else is to be warned of, one line each.
     """
     about = results.about
-    return _template().render(
-        policy=(
-            f"default-src 'none'; img-src data:; style-src {_hash(_styles())}; script-src {_hash(_script())}; "
-            "base-uri 'none'; form-action 'none'"
-        ),
-        css=Markup(_styles()),
-        script=Markup(_script()),
+    return rendered(
+        _FOLDER / "report.html.j2",
+        _FOLDER / "report.css",
+        _FOLDER / "report.js",
         data=Markup(_data(gathered, is_timed=summary is not None)),
-        version=vidfer.__version__,
-        today=datetime.now(UTC).strftime("%Y-%m-%d"),
         name=about["source"]["name"],
         lede=sentences.lede(about, gathered),
         key=sentences.key_figures(gathered),

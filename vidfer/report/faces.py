@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vidfer.output.words import clock, duration, percent, plain, signed, thousands
 from vidfer.report.charts import (
     Axis,
     at_plane,
@@ -22,7 +23,6 @@ from vidfer.report.gather import Face, Gathered
 from vidfer.report.quality import FLAGS, WARN_SHARE
 from vidfer.report.series import Series
 from vidfer.report.thumbnails import MOST_PORTRAITS, Pictures
-from vidfer.report.words import clock, duration, percent, plain, signed, thousands
 from vidfer.stats.summary import SourceSummary
 from vidfer.types import EMOTIONS
 

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from vidfer.errors import ModelError, UsageError
+from vidfer.output.words import clock
 from vidfer.pipeline.options import ProcessOptions
-from vidfer.report.words import clock
 from vidfer.vision.session import MODELS, load_card
 
 Facts = list[tuple[str, str]]

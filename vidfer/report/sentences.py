@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from vidfer.output.words import clock, percent, thousands
 from vidfer.report.gather import MOST_CHARTS, Gathered
 from vidfer.report.quality import FLAGS, WARN_SHARE
 from vidfer.report.statistics import MOST_PAIRS
-from vidfer.report.words import clock, percent, thousands
 from vidfer.stats.summary import SourceSummary
 
 _LISTED = 12  # faces that are named in one warning

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfer.report.words import duration, percent, plain, signed
+from vidfer.output.words import duration, percent, plain, signed
 from vidfer.stats.summary import FaceSummary, SourceSummary
 from vidfer.types import EMOTIONS
 

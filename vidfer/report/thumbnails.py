@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import numpy as np
 
 from vidfer.media.file import VideoFile
 from vidfer.media.stills import stills
+from vidfer.output.page import picture_address
 from vidfer.report.gather import Face, Look
 from vidfer.types import U8, Picture
 
 _PORTRAIT_PX, _FILM_PX = 192, 144  # twice what the page shows, for sharp screens
 _MARGIN = 1.5  # side of the picture / longer side of the box
-_QUALITY = 82
 # Faces with a portrait, the longest on screen first: a film of an hour may have a thousand.
 MOST_PORTRAITS = 96
 
@@ -47,7 +46,7 @@ def cut_out(video: Path, stream: int, faces: Iterable[Face], charted: Iterable[F
     for index, picture in _pictures(video, stream, [look for looks in wanted.values() for _, look, _ in looks]):
         for face_id, look, side in wanted[index]:
             kept = portraits if side == _PORTRAIT_PX else film
-            kept[face_id, index] = _jpeg(_cut(picture, look, side))
+            kept[face_id, index] = picture_address(_cut(picture, look, side))
     return portraits, film
 
 
@@ -72,8 +71,3 @@ def _cut(picture: Picture, look: Look, side: int) -> U8:
     part = picture.part(left, top, min(picture.width, left + size), min(picture.height, top + size))
     how = cv2.INTER_AREA if part.shape[0] > side else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(part, (side, side), interpolation=how), np.uint8)
-
-
-def _jpeg(image: U8) -> str:
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
