@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import click
 import typer
@@ -13,8 +13,7 @@ from vidfer.cli.train.needs import torch_needed
 from vidfer.cli.train.packaged import ANALYZER, DETECTOR, ModelFile, Precision, data_folder
 from vidfer.errors import UsageError
 
-if TYPE_CHECKING:
-    from vidfer.train.evaluation.evaluate import Evaluation
+_SUFFIXES = (".html", ".htm")
 
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...")]
 Data = Annotated[
@@ -26,12 +25,17 @@ Split = Annotated[
 ]
 Compare = Annotated[bool, typer.Option("--compare", help="Two or more MODEL side by side, with their differences.")]
 
+Page = Annotated[Path | None, typer.Option("--report", metavar="FILE.html", help="Also make one page to look at.")]
+NoThumbnails = Annotated[bool, typer.Option("--no-thumbnails", help="No pictures of faces in the page.")]
+
 
 def evaluate(
     models: Models,
     data: Data,
     split: Split = "val",
     compare: Compare = False,
+    report: Page = None,
+    no_thumbnails: NoThumbnails = False,
     model: ModelFile = None,
     precision: Precision = "float32",
 ) -> None:
@@ -46,26 +50,27 @@ def evaluate(
     faces in grey, dark, small, compressed and masked, those of its teachers, and how far labels agree.
     """
     if any(path.is_dir() for path in data):
-        if compare or len(models) > 1 or len(data) > 1:
+        if compare or report or len(models) > 1 or len(data) > 1:
             raise UsageError(f"{data[0]} is a folder: with one, only {DETECTOR} or {ANALYZER} alone are measured")
         print(json.dumps(_packaged(models[0], data[0], model, precision), indent=2))
         return
     if compare != (len(models) > 1):
         raise UsageError(f"--compare is for two or more networks, and needed for them; got {len(models)}")
+    if report is not None and (report.suffix.lower() not in _SUFFIXES or not report.absolute().parent.is_dir()):
+        raise UsageError(f"cannot make the page {report}: give a name that ends in .html, in a folder that exists")
     with torch_needed():
+        from vidfer.train.datasets.table import read_table
+        from vidfer.train.evaluation.evaluate import evaluate as judge
+        from vidfer.train.evaluation.network import open_networks
         from vidfer.train.evaluation.plain import as_dict
 
-        found = _on_tables([_path(name, model, precision) for name in models], data, split)
+        networks = open_networks([_path(name, model, precision) for name in models])  # the faster of the two to fail
+        found = judge(networks, read_table(data, split))
+        if report is not None:
+            from vidfer.train.evaluation.page import write_page
+
+            write_page(report, found, networks, split=split, tables=data, thumbnails=not no_thumbnails)
     print(json.dumps(as_dict(found, split), indent=2))
-
-
-def _on_tables(models: list[Path], tables: list[Path], split: str) -> Evaluation:
-    from vidfer.train.datasets.table import read_table
-    from vidfer.train.evaluation.evaluate import evaluate as judge
-    from vidfer.train.evaluation.network import open_networks
-
-    networks = open_networks(models)  # the faster of the two to fail
-    return judge(networks, read_table(tables, split))
 
 
 def _path(name: str, model: Path | None, precision: str) -> Path:

@@ -6,15 +6,16 @@ What a network sees is said by its recipe, which a card holds, too: a square aro
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from vidfer.errors import DataError, InputError, ModelError
-from vidfer.types import F32, U8
+from vidfer.types import F32, I64, U8
 from vidfer.vision.geometry import CROP_SCALE
 from vidfer.vision.session import Session
 
@@ -48,7 +49,7 @@ class About:
     input_px: int
     heads: tuple[str, ...]
     emotions: tuple[str, ...]
-    crop: str = "box"
+    crop: Literal["box", "none"] = "box"
     margin: float = CROP_SCALE
     sha256: str
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +62,12 @@ class Network(Protocol):
 
     def run(self, crops: U8) -> dict[str, F32]:
         """Its heads for pictures uint8[B,S,S,3]; positions in px of these."""
+
+    def maps(self, crops: U8, classes: I64) -> F32 | None:
+        """Where each picture speaks for a class (an index into `emotions`), f32[B,S,S]; None where nobody can tell."""
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of its training's log; none where there is no log."""
 
 
 class OnnxNetwork:
@@ -86,7 +93,7 @@ class OnnxNetwork:
             input_px=_side(path, card.details["input"].get("shape")),
             heads=_judged(path, heads),
             emotions=tuple(heads["emotion"]["labels"]) if "emotion" in heads else (),
-            crop=data.get("crop", "box"),
+            crop="none" if data.get("crop") == "none" else "box",
             margin=data.get("margin", CROP_SCALE),
             sha256=card.sha256,
             details=card.details,
@@ -96,6 +103,13 @@ class OnnxNetwork:
         """See `Network`."""
         found = self._session.run({self._input: crops})
         return {name: np.asarray(found[name], np.float32) for name in self.about.heads}
+
+    def maps(self, crops: U8, classes: I64) -> F32 | None:
+        """None: an ONNX file does not give gradients."""
+
+    def history(self) -> list[dict[str, Any]]:
+        """None: a file does not tell."""
+        return []
 
 
 class RunNetwork:
@@ -109,6 +123,7 @@ class RunNetwork:
         from vidfer.train.multitask.trained import load_trained
         from vidfer.train.networks.registry import describe
 
+        self._folder = folder
         self.trained: Trained = load_trained(folder, which)
         recipe, cost = self.trained.recipe, describe(self.trained.net)
         details = {
@@ -137,6 +152,19 @@ class RunNetwork:
         with torch.no_grad():
             found = self.trained.net(torch.from_numpy(crops))
         return {name: values.float().numpy() for name, values in found.items()}
+
+    def maps(self, crops: U8, classes: I64) -> F32 | None:
+        """See `Network`."""
+        from vidfer.train.evaluation.gradcam import grad_cam
+
+        return grad_cam(self.trained.net, crops, classes) if self.about.emotions else None
+
+    def history(self) -> list[dict[str, Any]]:
+        """See `Network`."""
+        from vidfer.train.loop import LOG
+
+        log = self._folder / LOG
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
 
 
 def open_networks(models: Sequence[Path]) -> list[Network]:

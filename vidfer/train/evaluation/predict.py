@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidfer.errors import DataError
-from vidfer.train.data import as_rgb, jittered_boxes
+from vidfer.train.data import jittered_boxes
 from vidfer.train.datasets.table import TrainingFaces
 from vidfer.train.evaluation.network import POINT_HEADS, About, Network
+from vidfer.train.multitask.crops import crop_boxes, seen
+from vidfer.train.multitask.options import DataOptions
 from vidfer.train.points import reduced
 from vidfer.types import F32, I64, U8
-from vidfer.vision.geometry import CROP_SCALE, apply_transform, crop, crop_transform, invert_transform
+from vidfer.vision.geometry import CROP_SCALE, apply_transform, crop_transform, invert_transform
 
 _log = logging.getLogger(__name__)
 _BATCH = 64
@@ -27,6 +29,7 @@ class Said:
 
     Attributes:
         about: The network.
+        transform: From the stored pictures to what it saw, f32[N,2,3].
         heads: Its values, one row each.
         points: Points f32[N,K,2] by their number, px of the stored picture: its own, and fewer that are part of them.
         reduced: Which of `points` are parts of others.
@@ -34,6 +37,7 @@ class Said:
     """
 
     about: About
+    transform: F32
     heads: dict[str, F32]
     points: dict[int, F32]
     reduced: frozenset[int]
@@ -46,14 +50,9 @@ def transforms(rows: TrainingFaces, about: About) -> F32:
     A box is moved as in `jittered_boxes`: those of detectors are off, too, and a box in the middle of its crop would be
     no question.
     """
-    size = rows.size_px.astype(np.float32)
-    whole = np.concatenate([np.zeros_like(size), size], 1)
-    boxed = np.asarray(~np.isnan(rows.box_px).any(1) & (about.crop == "box"))
-    box = np.where(boxed[:, None], jittered_boxes(np.nan_to_num(rows.box_px), _SEED), whole)
-    middle, half = (box[:, :2] + box[:, 2:]) / 2, (box[:, 2:] - box[:, :2]).max(1, keepdims=True) / 2
-    half = half * np.where(boxed, about.margin, 1)[:, None] / CROP_SCALE  # which `crop_transform` multiplies by
-    square = np.concatenate([middle - half, middle + half], 1).astype(np.float32)
-    return crop_transform(square, size=about.input_px)
+    options = DataOptions(crop=about.crop, margin=about.margin)
+    moved = jittered_boxes(rows.box_px, _SEED)
+    return crop_transform(crop_boxes(moved, rows.size_px, options), size=about.input_px)
 
 
 def reference_sides(rows: TrainingFaces) -> F32:
@@ -61,11 +60,6 @@ def reference_sides(rows: TrainingFaces) -> F32:
     boxed = ~np.isnan(rows.box_px).any(1)
     side = (rows.box_px[:, 2:] - rows.box_px[:, :2]).max(1) * CROP_SCALE
     return np.asarray(np.where(boxed, side, rows.size_px.max(1)), np.float32)
-
-
-def seen(image: U8, transform: F32, about: About) -> U8:
-    """What a network sees of a picture: uint8[S,S,3]."""
-    return as_rgb(crop(image, transform, about.input_px))
 
 
 def predict(networks: Sequence[Network], rows: TrainingFaces) -> tuple[list[Said], I64]:
@@ -80,7 +74,8 @@ def predict(networks: Sequence[Network], rows: TrainingFaces) -> tuple[list[Said
     for index, pictures in _batches(rows):
         readable += index
         for network, transform, parts in zip(networks, to_crop, said, strict=True):
-            crops = [seen(image, transform[k], network.about) for k, image in zip(index, pictures, strict=True)]
+            side = network.about.input_px
+            crops = [seen(image, transform[k], side) for k, image in zip(index, pictures, strict=True)]
             parts.append(network.run(np.stack(crops)))
     if not readable:
         raise DataError(f"none of {len(rows)} pictures can be decoded: make the table again")
@@ -121,4 +116,6 @@ def _said(about: About, parts: list[dict[str, F32]], transform: F32) -> Said:
         if few not in own and more:
             points[few] = reduced(points[more[0]], few)
     box = apply_transform(back, heads["box"].reshape(-1, 2, 2)).reshape(-1, 4) if "box" in heads else None
-    return Said(about=about, heads=heads, points=points, reduced=frozenset(points) - own, box_px=box)
+    return Said(
+        about=about, transform=transform, heads=heads, points=points, reduced=frozenset(points) - own, box_px=box
+    )
