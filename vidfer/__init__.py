@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidfer.errors import DataError, InputError, ModelError, OutputError, UsageError, VidferError
+from vidfer.version import __version__
 
 if TYPE_CHECKING:
     from vidfer.pipeline.options import ProcessOptions
     from vidfer.pipeline.results import ProcessResult, Progress
     from vidfer.types import EMOTIONS
-
-__version__ = "0.1.0"
 
 __all__ = [
     "EMOTIONS",

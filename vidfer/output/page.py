@@ -17,10 +17,10 @@ import cv2
 import jinja2
 from markupsafe import Markup
 
-import vidfer
 from vidfer.output.labels import COLOURS
 from vidfer.output.words import thousands
 from vidfer.types import EMOTIONS, U8
+from vidfer.version import __version__
 
 _STYLE = Path(__file__).with_name("page.css")
 _QUALITY = 82
@@ -44,7 +44,7 @@ def rendered(template: Path, style: Path, script: Path | None = None, **values: 
         ),
         css=Markup(css),
         script=Markup(code or ""),
-        version=vidfer.__version__,
+        version=__version__,
         today=datetime.now(UTC).strftime("%Y-%m-%d"),
         **values,
     )
