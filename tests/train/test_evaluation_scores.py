@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from vidfer.train import metrics
@@ -91,6 +91,7 @@ def test_affect_scores_are_those_of_their_definitions(seed, n, spread):
     truth = (0.6 + rng.normal(size=(n, 2)) * spread).clip(-1, 1)
     guess = (truth + rng.normal(size=(n, 2)) * spread).clip(-1, 1)
     truth[0] = 0
+    assume((guess.std(0) > 1e-5).all())
     found = values(affect.judge_affect(guess, truth, *everyone(n)))
     for k, name in enumerate(("valence", "arousal")):
         p, t = guess[:, k], truth[:, k]
@@ -114,10 +115,11 @@ def test_a_quadrant_is_wrong_when_either_side_is():
 
 
 def test_truth_that_never_changes_has_no_correlation():
-    guess = np.random.default_rng(0).normal(size=(20, 2))
-    found = values(affect.judge_affect(guess, np.full((20, 2), 0.25), *everyone(20)))
-    assert np.isnan(found["pearson_valence"])
-    assert found["ccc_valence"] == pytest.approx(0, abs=1e-9)
+    said, same = np.random.default_rng(0).normal(size=(20, 2)), np.full((20, 2), 0.1)
+    for guess, truth in ((said, same), (same, said)):
+        found = figures(affect.judge_affect(guess, truth, *everyone(20)), rounds=50)
+        assert np.isnan([found["pearson_valence"].value, found["pearson_valence"].low]).all()
+        assert found["ccc_valence"].value == pytest.approx(0, abs=1e-9)
 
 
 def square_face(n=3):

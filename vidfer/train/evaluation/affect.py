@@ -11,6 +11,7 @@ from vidfer.types import F32, F64, I64
 
 DIMENSIONS = ("valence", "arousal")
 QUADRANTS = ("pleasant, excited", "unpleasant, excited", "unpleasant, calm", "pleasant, calm")
+_NO_SPREAD = 1e-12  # a variance: values that are within a millionth of each other
 _COLUMNS = 8  # of each dimension: guess, truth, their squares, their product, |error|, same sign, has a sign
 
 
@@ -63,8 +64,11 @@ def _of_dimension(name: str, start: int, n: int, sided: int) -> dict[str, Score]
 
 
 def _spread(p: F64, t: F64, pp: F64, tt: F64, pt: F64) -> tuple[F64, F64, F64]:
-    """Variances of both, their covariance."""
-    return np.maximum(pp - p * p, 0), np.maximum(tt - t * t, 0), pt - p * t
+    """Variances of both, their covariance; what is left of rounding is no variance."""
+    found = [
+        np.where(of_squares - mean**2 < _NO_SPREAD, 0, of_squares - mean**2) for mean, of_squares in ((p, pp), (t, tt))
+    ]
+    return found[0], found[1], pt - p * t
 
 
 def _ccc(*moments: F64) -> F64:
