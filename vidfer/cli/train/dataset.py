@@ -14,7 +14,6 @@ import typer
 from vidfer.cli.train.counting import counting
 from vidfer.cli.train.needs import torch_needed
 from vidfer.errors import OutputError, UsageError
-from vidfer.types import EMOTIONS
 
 # Written down again, for `--help` to be fast: build.FORMATS is where they are read.
 FORMATS = ("affectnet", "fer2013", "ferplus", "folders", "ibug", "keypoints", "mesh", "parquet", "pictures")
@@ -148,6 +147,8 @@ def _pattern(group: str | None) -> re.Pattern[str] | None:
 
 
 def _classes(told: list[str]) -> Iterator[tuple[str, str | None]]:
+    from vidfer.types import EMOTIONS
+
     for text in told:
         name, _, emotion = text.partition("=")
         if not name or emotion not in (*EMOTIONS, "-"):

@@ -25,7 +25,6 @@ from vidfer.train.data import decode_image
 from vidfer.train.datasets.checks import check_batch
 from vidfer.train.datasets.rows import POINTS, Face
 from vidfer.types import EMOTIONS, F32, I64, U8
-from vidfer.version import __version__
 
 _PIECE_ROWS, _PIECE_BYTES = 4096, 32 << 20  # of what is written at a time
 _READ_ROWS = 1024
