@@ -83,7 +83,8 @@ def only(**changes):
             {"scale": 0.15},
             {"rotation": 40.0},
             {"jitter": 0.08},
-            {"flip": 0.5, "offset": 0.04, "scale": 0.1, "rotation": 30.0, "jitter": 0.05},
+            {"shear": 0.3},
+            {"flip": 0.5, "offset": 0.04, "scale": 0.1, "rotation": 30.0, "jitter": 0.05, "shear": 0.1},
         ]
     ),
 )

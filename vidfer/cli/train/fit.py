@@ -13,6 +13,7 @@ import typer
 
 from vidfer.cli.progress import ProgressLine, clock, is_live, logs_shown
 from vidfer.cli.stopping import Interrupted, Stopped, stoppable
+from vidfer.cli.train.counting import counting
 from vidfer.cli.train.needs import torch_needed
 from vidfer.cli.train.packaged import ANALYZER, DETECTOR, Run, data_folder
 from vidfer.errors import UsageError
@@ -72,7 +73,7 @@ def fit(
 
         recipe = read_recipe(_recipe(network)).with_loop(**given)
         with _watched(run, quiet=quiet) as line:
-            training = prepare_training(recipe, data)
+            training = prepare_training(recipe, data, None if quiet else counting("looking at pictures"))
             best = _trained(training, run, line, resume=resume, quiet=quiet)
     print(json.dumps({"run": str(run), "best": best}, indent=2))
 

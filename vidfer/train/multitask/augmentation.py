@@ -18,7 +18,7 @@ from vidfer.train.multitask.options import Augment, DataOptions
 from vidfer.train.multitask.pictures import Pictures
 from vidfer.train.multitask.rows import Rows
 from vidfer.train.points import flipped
-from vidfer.types import F32, I64, U8, Bool
+from vidfer.types import F32, F64, I64, U8, Bool
 from vidfer.vision.geometry import CROP_SCALE, apply_transform, crop_transform
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -75,7 +75,9 @@ class Source:
 def augmented(source: Source, index: I64, options: Augment, rng: np.random.Generator) -> Arrays:
     """Crops of some rows, changed as the recipe says."""
     box, roll = random_boxes(source.boxes(index), options, rng)
-    transform = crop_transform(box, roll, source.side)
+    transform = sheared(
+        crop_transform(box, roll, source.side), rng.uniform(-1, 1, len(index)) * options.shear, source.side
+    )
     batch = source.crops(index, transform)
     flip(batch, rng.random(len(index)) < options.flip)
     enlarged = np.hypot(transform[:, 0, 0], transform[:, 1, 0]) > _ENLARGED
@@ -97,6 +99,14 @@ def random_boxes(box_px: F32, options: Augment, rng: np.random.Generator) -> tup
     moved = np.concatenate([middle - half, middle + half], 1) + corners
     roll = rng.uniform(-1, 1, n) * options.rotation
     return moved.astype(np.float32), roll.astype(np.float32)
+
+
+def sheared(transform: F32, share: F64, side: int) -> F32:
+    """Transforms f32[N,2,3] to crops whose lines are shifted sideways, the middle one not at all."""
+    moved = transform.astype(np.float64)
+    moved[:, 0] += share[:, None] * transform[:, 1]
+    moved[:, 0, 2] -= share * (side - 1) / 2
+    return moved.astype(np.float32)
 
 
 def flip(batch: Arrays, rows: Bool) -> None:

@@ -23,7 +23,7 @@ def figures_of(found: Arrays, truth: Arrays) -> dict[str, float]:
         truth: Labels by the names of `Rows.labels`, NaN where there is none; a kind that no row has tells nothing.
 
     Raises:
-        DataError: No row has any of the labels.
+        DataError: Too few rows have any of the labels.
     """
     figures: dict[str, float] = {}
     scores: list[float] = []
@@ -35,7 +35,7 @@ def figures_of(found: Arrays, truth: Arrays) -> dict[str, float]:
             figures |= of_head
             scores += _score(kind, of_head)
     if not scores:
-        raise DataError("no held-out row has a label to choose the best weights by: raise data.held_out")
+        raise DataError("too few of the held-out rows have labels to choose the best weights by: raise data.held_out")
     return {"score": float(np.mean(scores)), **figures}
 
 

@@ -132,7 +132,8 @@ class Losses:
 class Augment:
     """How training crops are changed, and their labels with them; 0 leaves a change out.
 
-    Amounts of the crop: `jitter`, `offset`, `scale`, `rotation`. Everything else is the share of the crops that get it.
+    Amounts of the crop: `jitter`, `offset`, `scale`, `rotation`, `shear`. Everything else is the share of the crops
+    that get it.
 
     Attributes:
         flip: Mirrored; left and right points change places.
@@ -140,6 +141,7 @@ class Augment:
         offset: Standard deviation of the crop's middle, as a share of its side.
         scale: Standard deviation of the logarithm of the crop's size.
         rotation: Turns of up to so many degrees.
+        shear: Top and bottom move sideways against each other by up to this share of the crop's side.
         colour: Exposure, contrast, gamma and colour cast.
         grey: No colour.
         blur: Out of focus or moved.
@@ -158,6 +160,7 @@ class Augment:
     offset: float = 0.03
     scale: float = 0.08
     rotation: float = 10.0
+    shear: float = 0.0
     colour: float = 0.4
     grey: float = 0.1
     blur: float = 0.1
@@ -171,7 +174,7 @@ class Augment:
     cutmix_alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        highest = {"jitter": 0.5, "offset": 0.5, "scale": 0.5, "rotation": 180.0}
+        highest = {"jitter": 0.5, "offset": 0.5, "scale": 0.5, "shear": 0.5, "rotation": 180.0}
         for name in (f.name for f in fields(self)):
             if name.endswith("_alpha"):
                 above(name, getattr(self, name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vidfer.errors import DataError
 from vidfer.train.data import decode_image
@@ -18,17 +18,23 @@ class Pictures:
         encoded: As they are stored.
         memory_mb: Decoded ones are kept up to this size; the first ones, since all are drawn as often.
 
+        progress: Told how many of how many were looked at.
+
     Attributes:
         unreadable: Numbers of those that cannot be decoded.
         kept: How many are kept decoded.
     """
 
-    def __init__(self, encoded: Sequence[bytes], memory_mb: int) -> None:
+    def __init__(
+        self, encoded: Sequence[bytes], memory_mb: int, progress: Callable[[int, int], None] | None = None
+    ) -> None:
         self._stored: list[bytes | U8] = list(encoded)
         self.unreadable: list[int] = []
         self.kept = 0
         left = memory_mb * _MB
         for row, data in enumerate(encoded):
+            if progress:
+                progress(row + 1, len(encoded))
             try:
                 picture = decode_image(data)
             except DataError:

@@ -6,7 +6,7 @@ Everything that training could stumble over is found here, before it starts.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -101,8 +101,13 @@ class Prepared:
     sha256: str
 
 
-def prepare(faces: TrainingFaces, recipe: Recipe) -> Prepared:
+def prepare(faces: TrainingFaces, recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> Prepared:
     """Turn a training table into what a recipe learns.
+
+    Args:
+        faces: Its rows.
+        recipe: Says which of their labels are learned.
+        progress: Told how many of how many pictures were looked at.
 
     Raises:
         DataError: A head has no row with its label, or no picture can be read.
@@ -116,7 +121,7 @@ def prepare(faces: TrainingFaces, recipe: Recipe) -> Prepared:
     left_out = {f"of {name}, which is no class of heads.emotion": int((of & ~some).sum()) for name, of in other}
     left_out["without a label that heads asks for"] = int((~some).sum()) - sum(left_out.values())
     images = [faces.images[i] for i in np.flatnonzero(some)]
-    pictures = Pictures(images, recipe.data.memory_mb)
+    pictures = Pictures(images, recipe.data.memory_mb, progress)
     rows = replace(rows.take(some), picture=np.arange(len(images)))
     left_out["whose picture cannot be decoded"] = len(pictures.unreadable)
     readable = np.setdiff1d(rows.picture, pictures.unreadable)

@@ -55,15 +55,22 @@ class Training:
         fit(self.task, self.task.config, run, resume=resume, progress=progress, settings=self.settings)
 
 
-def prepare_training(recipe: Recipe, tables: Sequence[Path]) -> Training:
+def prepare_training(
+    recipe: Recipe, tables: Sequence[Path], progress: Callable[[int, int], None] | None = None
+) -> Training:
     """Read the rows of split train and make the network; whatever is wrong with them is said here.
+
+    Args:
+        recipe: How to train.
+        tables: Training tables.
+        progress: Told how many of how many pictures were looked at.
 
     Raises:
         DataError: A table cannot be read, a head has no labels, or nothing can be held out.
         UsageError: The network cannot be made as the recipe says.
         ModelError: The file with its first weights does not fit.
     """
-    prepared = prepare(read_table(tables, "train"), recipe)
+    prepared = prepare(read_table(tables, "train"), recipe, progress)
     task = RecipeTask(recipe, prepared)
     return Training(
         task=task,
