@@ -18,6 +18,7 @@ from vidfer.train.datasets.samples import Source
 from vidfer.train.datasets.splits import SplitOptions
 from vidfer.train.datasets.table import read_table, write_table
 from vidfer.types import EMOTIONS
+from vidfer.vision.pose import mean_mesh
 
 
 def build(tmp_path, kind, *paths, source=None, **options):
@@ -290,6 +291,83 @@ def test_tables_of_others_need_a_picture_only(tmp_path):
     assert summary["left_out"] == {"emotion is not one of the eight": 1}
     with pytest.raises(DataError, match="lacks the column xyzzy; it has image, label7"):
         build(tmp_path, "parquet", tmp_path / "p.parquet", source=Source(emotion="xyzzy"))
+
+
+def known_faces(folder, rows):
+    """A small `faces.parquet`: rows are changes of a usual one; meshes are the mean mesh, turned or not."""
+    basis = np.zeros((2, 478, 3), np.float16)
+    np.savez(folder / "mesh_basis.npz", mean=mean_mesh()[0].astype(np.float32), basis=basis)
+    usual = {
+        "set": "ferplus",
+        "split": "train",
+        "label": None,
+        "label7": "anger",
+        "valence": None,
+        "arousal": None,
+        "votes": [0, 8, 0, 0, 0, 0, 0, 2, 0, 0],
+        "points68": None,
+        "points5": None,
+        "mesh_coef": [0.0, 0.0],
+        "mesh_frame": [24.0, 20.0, 20.0, 0.0],
+        "soft8": [0.5, 0.25, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0],
+        "soft_va": [0.25, -1.01],
+    }
+    told = []
+    for i, row in enumerate(rows):
+        picture = cv2.imencode(".png", layouts.picture(row.pop("picture", i)))[1].tobytes()
+        told.append(usual | {"image": picture, "group": f"g{i}"} | row)
+    pq.write_table(pa.Table.from_pylist(told), folder / "faces.parquet")
+    return folder / "faces.parquet"
+
+
+def test_the_faces_of_the_packaged_networks(tmp_path):
+    frame = np.array([24.0, 20.0, 20.0, 0.0])
+    mesh = mean_mesh()[0] * 20 + (24, 20, 0)
+    five = mesh[[468, 473, 4, 61, 291], :2]
+    rows = [
+        {"points5": (five + 0.5).ravel().tolist()},
+        {"points5": (five + 9).ravel().tolist(), "votes": [5, 5, 0, 0, 0, 0, 0, 0, 0, 0]},
+        {"mesh_frame": [*frame[:3], 2.0], "votes": [0, 0, 0, 0, 0, 0, 0, 0, 2, 8]},
+        {"set": "lfpw", "votes": None, "label7": None, "points68": layouts.points(68).ravel().tolist()},
+        {"set": "affectnet", "votes": None, "label7": None, "label": "contempt", "valence": 0.1, "arousal": 0.2}
+        | {"points68": layouts.points(68).ravel().tolist(), "mesh_coef": None, "mesh_frame": None},
+        {"picture": 0},
+        {"split": "val", "picture": 99},
+    ]
+    path = known_faces(tmp_path, rows)
+    splits, summary = build(tmp_path, "parquet", path, points=(4,), keep_copies=True)
+    train = splits["train"]
+    assert names(train) == ["happiness", None, None, None, "contempt", "happiness"]
+    np.testing.assert_allclose(train.votes[0, [1, 7]], [0.8, 0.2])
+    np.testing.assert_allclose(train.points[478][0], mesh, atol=1e-4)
+    np.testing.assert_allclose(train.points[5][0], five + 0.5, atol=1e-4)
+    np.testing.assert_allclose(train.points[4][1], five[[0, 1, 3, 4]], atol=1e-4)
+    low, high = mesh[:, :2].min(0), mesh[:, :2].max(0)
+    np.testing.assert_allclose(train.box_px[0], [*low + 0.5, *high + 0.5], atol=1e-4)
+    assert train.face_found.tolist() == [1, 1, 0, 1, 0, 1]
+    assert [bool(np.isfinite(train.points[68][i]).all()) for i in (3, 4)] == [True, False]
+    np.testing.assert_allclose(train.teacher[0, :3], [0.5, 0.25, 0.25])
+    np.testing.assert_allclose(train.teacher_va[0], [0.25, -1])
+    assert train.group[5] == train.group[0]
+    assert summary["labels_left_out"] == {
+        "five points that do not agree with the mesh": 1,
+        "mesh of an upright face turned by more than 60 degrees": 1,
+        "no face, as most raters say": 1,
+    }
+    sets = Source(emotion="label7", sets=("ferplus",))
+    again, _ = build(tmp_path, "parquet", path, source=sets, keep_copies=True)
+    assert names(again["train"]) == ["anger"] * 4
+    assert np.isnan(again["train"].votes).all()
+
+
+def test_the_faces_of_the_packaged_networks_need_their_basis_and_columns(tmp_path):
+    path = known_faces(tmp_path, [{}])
+    (tmp_path / "mesh_basis.npz").unlink()
+    with pytest.raises(DataError, match=r"mesh_basis\.npz is not beside it"):
+        build(tmp_path, "parquet", path)
+    pq.write_table(pq.read_table(path).drop_columns(["soft8"]), path)
+    with pytest.raises(DataError, match="lacks soft8"):
+        build(tmp_path, "parquet", path)
 
 
 def test_large_pictures_are_cut_to_the_face_and_labels_move_along(tmp_path):

@@ -7,6 +7,7 @@ mistakes, and five points that do not agree with the mesh. Copies of a picture a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,14 +29,21 @@ _FARTHEST5 = 0.2  # of the distance of the eyes: mean distance of five points fr
 
 
 class KnownFaces:
-    """Reads rows of one `faces.parquet`."""
+    """Reads rows of one `faces.parquet`, which has these columns.
+
+    Raises:
+        DataError: A column is missing, or the basis of the meshes is.
+    """
 
     COLUMNS: ClassVar = frozenset(
         ("image", "set", "split", "group", "label", "votes", "valence", "arousal", "points68", "points5")
         + ("mesh_coef", "mesh_frame", "soft8", "soft_va")
     )
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Collection[str]) -> None:
+        missing = sorted(self.COLUMNS.difference(columns))
+        if missing:
+            raise DataError(f"{path} has mesh_coef, but lacks {', '.join(missing)}: take faces.parquet as it is")
         basis = path.with_name("mesh_basis.npz")
         if not basis.is_file():
             raise DataError(f"{path} holds meshes as coefficients, and {basis.name} is not beside it: put it there")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,24 @@ _BOX = ("face_x", "face_y", "face_w", "face_h")
 def read_parquet(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
     """Faces of Parquet files."""
     for path in paths:
-        if not path.is_file():
-            raise DataError(f"no Parquet file at {path}")
-        try:
+        with _readable(path):
             yield from _read(path, source)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a Parquet file has."""
+    with _readable(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    if not path.is_file():
+        raise DataError(f"no Parquet file at {path}")
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
 
 def _read(path: Path, source: Source) -> Iterator[Sample]:
@@ -42,7 +55,7 @@ def _read(path: Path, source: Source) -> Iterator[Sample]:
         for needed in ("image", source.emotion):
             if needed and needed not in names:
                 raise DataError(f"{path} lacks the column {needed}; it has {', '.join(names[:24])}")
-        known = KnownFaces(path) if "mesh_coef" in names else None
+        known = KnownFaces(path, names) if "mesh_coef" in names else None
         wanted = {*(known.COLUMNS if known else schema.training_schema().names), source.emotion}
         row = 0
         for batch in file.iter_batches(_ROWS, columns=[name for name in names if name in wanted]):

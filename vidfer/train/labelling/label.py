@@ -13,7 +13,7 @@ import numpy as np
 
 from vidfer.train.data import as_rgb
 from vidfer.train.datasets.faults import check_points
-from vidfer.train.datasets.parquet import read_parquet
+from vidfer.train.datasets.parquet import count_rows, read_parquet
 from vidfer.train.datasets.pictures import load
 from vidfer.train.datasets.rows import Face, Labels
 from vidfer.train.datasets.samples import Sample, Source, Tally
@@ -60,7 +60,7 @@ def label_table(
     check_points(points)
     tally = Tally()
     summary = Summary(tally)
-    total = sum(1 for _ in read_parquet([table], Source()))
+    total = count_rows(table)
     made: dict[str, Any] = {"format": "labelled", "sources": [table.name]}
     if landmarks is not None:
         made["mediapipe"] = landmarks.version
