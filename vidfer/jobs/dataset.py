@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.results import Outputs, ProcessResult
 
 NAME = "part"  # of the results of one unit, while they are made
-_READY = "ready.json"
+_READY, _PLAN = "ready.json", "slices.json"
 _TABLES = ("observations", "tracks")
 
 
@@ -92,12 +92,24 @@ class Dataset:
         """Whether a driver has prepared the folder: a worker elsewhere that sees no such file sees another folder."""
         return (self.folder / "options.json").exists()
 
-    @contextmanager
-    def making(self, unit: str) -> Iterator[Path]:
-        """Have a unit for oneself, waiting for whoever makes it; the folder to work in, which may not be there."""
-        work = self.work(unit)
-        with _locked(work.with_name(f"{unit}.lock")):
-            yield work
+    def slice(self, unit: str, part: int) -> Path:
+        """Where a part of a unit is analysed."""
+        return self.work(unit) / f"slice-{part}"
+
+    def making(self, unit: str, part: int | None = None) -> AbstractContextManager[None]:
+        """Have a unit, or a part of it, for oneself, waiting for whoever makes it."""
+        name = unit if part is None else f"{unit}.{part}"
+        return _locked(self.work(unit).with_name(f"{name}.lock"))
+
+    def plan(self, unit: str) -> list[dict[str, Any]] | None:
+        """The parts that a unit is analysed in; None where it is not split."""
+        return (_read(self.work(unit) / _PLAN) or {}).get("slices")
+
+    def write_plan(self, unit: str, slices: list[dict[str, Any]]) -> None:
+        """Settle the parts that a unit is analysed in."""
+        with writing(self.work(unit)):
+            self.work(unit).mkdir(parents=True, exist_ok=True)
+        write_text(self.work(unit) / _PLAN, json.dumps({"slices": slices}))
 
     def options_for(self, options: ProcessOptions, unit: str) -> ProcessOptions:
         """The same options with results where the unit is made."""

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from vidfer.errors import InputError, UsageError
@@ -24,8 +24,9 @@ from vidfer.jobs.executor import Executor, Finished
 from vidfer.jobs.inputs import find_sources
 from vidfer.jobs.ledger import Known, LedgerFile
 from vidfer.jobs.manifest import write_manifest
+from vidfer.jobs.splits import Splits
 from vidfer.jobs.status import MOST_REASONS, kind_of
-from vidfer.jobs.units import FAILED, Record, Source, Task, number_of
+from vidfer.jobs.units import FAILED, SPLIT, Record, Source, Task, number_of
 
 _TICK_S = 0.5
 # The manifest is made anew while a run lasts, but never takes more than a part of its time.
@@ -155,7 +156,8 @@ class _Driver:
         self._dataset = Dataset(job.folder)
         self._ledger = LedgerFile(self._dataset.ledger)
         self._tally, self._began = Tally(), time.time()
-        self._retries: deque[Task] = deque()
+        self._next: deque[Task] = deque()  # before all others
+        self._splits = Splits(self._dataset, job.executor.retries)
         self._manifest_due = time.monotonic() + _MANIFEST_S
 
     def do(self, start: Callable[[Job], Executor]) -> Tally:
@@ -203,7 +205,7 @@ class _Driver:
         self._tally.workers, self._tally.began = executor.workers, time.monotonic()
         task = None
         while True:
-            task = task or (self._retries.popleft() if self._retries else next(tasks, None))
+            task = task or (self._next.popleft() if self._next else next(tasks, None))
             if task is not None and executor.room:
                 executor.submit(task)
                 task = None
@@ -214,17 +216,28 @@ class _Driver:
 
     def _collect(self, executor: Executor) -> None:
         for finished in executor.wait(_TICK_S):
-            record = finished.record or self._died(finished)
-            if record.state == FAILED and record.attempt <= self._job.executor.retries:
-                self._retries.append(Task(source=finished.task.source, attempt=record.attempt + 1))
-            else:
-                self._tally.settle(record)
+            self._take(finished.task, finished.record or self._died(finished))
         if time.monotonic() >= self._manifest_due:
             began = time.monotonic()
             write_manifest(self._dataset)
             took = time.monotonic() - began
             self._manifest_due = time.monotonic() + max(_MANIFEST_S, took * _MANIFEST_SHARE)
         self._tell()
+
+    def _take(self, task: Task, record: Record) -> None:
+        """See to what follows from a task that came back."""
+        if record.state == SPLIT:
+            self._next += self._splits.begin(task, record)
+            return
+        settled: Record | None = record
+        if task.part is not None:
+            follow, settled = self._splits.back(task, record)
+            self._next += follow
+        elif record.state == FAILED and task.attempt <= self._job.executor.retries:
+            self._next.append(replace(task, attempt=task.attempt + 1))
+            settled = None
+        if settled is not None:
+            self._tally.settle(settled)
 
     def _died(self, finished: Finished) -> Record:
         """What a worker that died could not write down."""

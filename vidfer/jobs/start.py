@@ -14,7 +14,7 @@ def start_executor(job: Job) -> Executor:
         UsageError: It needs a package that is not installed.
         VidferError: No cluster answers.
     """
-    options, setup = job.executor, Setup(options=job.options, cores=job.executor.num_cpus)
+    options, setup = job.executor, Setup(options=job.options, cores=job.executor.num_cpus, slice_s=job.slice_s)
     if options.kind == "ray":
         from vidfer.jobs.ray import RayExecutor
 

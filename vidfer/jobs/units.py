@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 DONE, FAILED, REJECTED = "done", "failed", "rejected"
 STATES = (DONE, FAILED, REJECTED)
+SPLIT = "split"  # so long that it is analysed in parts; never stands in the ledger
 ABSENT = "absent"
 
 
@@ -39,10 +39,16 @@ class Task:
     Attributes:
         source: What to analyse.
         attempt: 1 for the first.
+        unit: For parts of a long file: what it is a part of.
+        part: Which part, from 0; `parts` for stitching all of them; None for the whole file.
+        parts: How many there are.
     """
 
     source: Source
     attempt: int = 1
+    unit: str | None = None
+    part: int | None = None
+    parts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +72,7 @@ class Record:
         tracks: Face tracks.
         duration_s: Of the video.
         resumed_frames: Frames that a worker had done which was stopped.
+        parts: In how many parts it was analysed, or is to be; 0 for a whole file.
     """
 
     source: str
@@ -84,11 +91,7 @@ class Record:
     tracks: int = 0
     duration_s: float | None = None
     resumed_frames: int = 0
-
-    @classmethod
-    def from_dict(cls, entry: dict[str, Any]) -> Record:
-        """From a line of the ledger; keys of later versions are left out."""
-        return cls(**{key: value for key, value in entry.items() if key in cls.__dataclass_fields__})
+    parts: int = 0
 
 
 def unit_of(sha256: str, config_sha256: str) -> str:

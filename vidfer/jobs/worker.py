@@ -12,16 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vidfer.errors import InputError, ModelError, OutputError, UsageError, VidferError, one_line
 from vidfer.jobs import remote
 from vidfer.jobs.dataset import NAME, Dataset
 from vidfer.jobs.ledger import LedgerFile
 from vidfer.jobs.redact import without_secrets
-from vidfer.jobs.units import DONE, FAILED, REJECTED, Record, Task, unit_of
+from vidfer.jobs.units import DONE, FAILED, REJECTED, SPLIT, Record, Task, unit_of
 from vidfer.media.inputs import PHOTO_SUFFIXES, sha256_of
 from vidfer.pipeline.options import ProcessOptions, config_hash
+from vidfer.pipeline.results import Outputs, ProcessResult
+
+if TYPE_CHECKING:
+    from vidfer.pipeline.slices import Slice
 
 _log = logging.getLogger(__name__)
 
@@ -41,10 +45,12 @@ class Setup:
     Attributes:
         options: What to do with each source; `output_dir` is the folder of the data set.
         cores: How many each may keep busy.
+        slice_s: Longer files are analysed in slices of so many seconds; None for never.
     """
 
     options: ProcessOptions
     cores: int = 1
+    slice_s: float | None = None
 
 
 class Worker:
@@ -63,7 +69,7 @@ class Worker:
         from vidfer.pipeline.models import Models
 
         cv2.setNumThreads(setup.cores)
-        self._options = setup.options
+        self._options, self._slice_s = setup.options, setup.slice_s
         self._dataset = Dataset(setup.options.output_dir)
         self._host = socket.gethostname()
         if not self._dataset.is_begun():
@@ -87,14 +93,14 @@ class Worker:
         found: dict[str, Any] = {}
         try:
             with self._file(task) as path:
-                self._analyse(path, found)
-            state, reason = DONE, None
+                self._do(task, path, found)
+            state, reason = SPLIT if task.part is None and found.get("parts") else DONE, None
         except (OutputError, ModelError):
             raise
         except Exception as error:  # noqa: BLE001 (a fault of ours in one video is no reason to leave out the others)
             _log.debug("%s failed", task.source.name, exc_info=True)
             state, reason = _verdict(error)
-            if state == REJECTED and "unit" in found:
+            if state == REJECTED and task.part is None and "unit" in found:
                 self._dataset.give_up(found["unit"])
         record = Record(
             source=task.source.name,
@@ -104,11 +110,11 @@ class Worker:
             attempt=task.attempt,
             host=self._host,
             ended=time.time(),
-            seconds=round(time.perf_counter() - began, 3),
             reason=reason,
-            **found,
+            **{"seconds": round(time.perf_counter() - began, 3), **found},
         )
-        self._ledger.append(record)
+        if state != SPLIT and (state != DONE or task.part in (None, task.parts)):
+            self._ledger.append(record)
         return record
 
     def close(self) -> None:
@@ -130,8 +136,17 @@ class Worker:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _analyse(self, path: Path, found: dict[str, Any]) -> None:
-        """Make the unit of a file, or find it made; `found` gets what is known of it, also when that fails."""
+    def _do(self, task: Task, path: Path, found: dict[str, Any]) -> None:
+        """Do a task; `found` gets what is known, also when that fails."""
+        if task.part is None:
+            self._whole(path, found)
+        elif task.part == task.parts:
+            self._stitch(task, path, found)
+        else:
+            self._part(task, path, found)
+
+    def _whole(self, path: Path, found: dict[str, Any]) -> None:
+        """Make the unit of a file, or find it made, or find that it is long enough to be split."""
         from vidfer.pipeline.run import process_file
 
         sha256 = sha256_of(path)
@@ -140,19 +155,90 @@ class Worker:
         found |= {"sha256": sha256, "unit": unit}
         with self._dataset.making(unit):
             report = self._dataset.publish(unit)
+            if report is None and (parts := self._split(path, unit)) > 1:
+                found["parts"] = parts
+                return
             if report is None:
-                result = process_file(
-                    path, self._dataset.options_for(self._options, unit), name=NAME, models=self._models
-                )
-                if result.report["source"]["sha256"] != sha256:
-                    self._dataset.give_up(unit)
-                    raise VidferError(f"{path} changed while it was read: run again when it is complete")
+                options = self._dataset.options_for(self._options, unit)
+                result = process_file(path, options, name=NAME, models=self._models)
+                self._check(path, unit, result, sha256)
                 report = self._dataset.publish(unit, result)
         assert report is not None
-        counts = report["counts"]
-        found |= {"frames": counts["analysed"], "faces": counts["faces"], "tracks": counts["tracks"]}
-        found |= {"duration_s": report["source"]["duration_s"]}
-        found |= {"resumed_frames": report.get("timings", {}).get("resumed_frames", 0)}
+        found |= _counts(report)
+
+    def _split(self, path: Path, unit: str) -> int:
+        """How many parts a file is analysed in: as an earlier run has settled it, or as it is settled now."""
+        plan = self._dataset.plan(unit)
+        if plan is not None:
+            return len(plan)
+        if self._slice_s is None:
+            return 1
+        from vidfer.media.file import VideoFile
+        from vidfer.pipeline.slices import plan_slices
+
+        with VideoFile(path, stream=self._options.stream) as video:  # planning reads all packets
+            if video.info.duration_s is not None and video.info.duration_s <= self._slice_s:
+                return 1
+        slices = plan_slices(path, self._options, self._slice_s)
+        if len(slices) > 1:
+            self._dataset.write_plan(unit, [part.as_dict() for part in slices])
+        return len(slices)
+
+    def _slices(self, unit: str) -> list[Slice]:
+        from vidfer.pipeline.slices import Slice
+
+        plan = self._dataset.plan(unit)
+        if plan is None:
+            raise VidferError("the plan of its slices is gone: run again")
+        return [Slice.from_dict(part) for part in plan]
+
+    def _part(self, task: Task, path: Path, found: dict[str, Any]) -> None:
+        """Analyse a slice."""
+        from vidfer.pipeline.slices import analyse_slice
+
+        unit, part = cast(str, task.unit), cast(int, task.part)
+        found |= {"unit": unit, "parts": task.parts}
+        with self._dataset.making(unit, part):
+            if not self._dataset.report(unit).exists():  # else somebody else was faster
+                folder = self._dataset.slice(unit, part)
+                analyse_slice(path, self._options, self._slices(unit)[part], folder, self._models)
+
+    def _stitch(self, task: Task, path: Path, found: dict[str, Any]) -> None:
+        """Make the unit of a file whose slices are analysed."""
+        from vidfer.pipeline.stitch import stitch
+
+        unit = cast(str, task.unit)
+        found |= {"unit": unit, "parts": task.parts}
+        with self._dataset.making(unit):
+            report = self._dataset.publish(unit)
+            if report is None:
+                slices = self._slices(unit)
+                folders = [self._dataset.slice(unit, part.number) for part in slices]
+                options = self._dataset.options_for(self._options, unit)
+                outputs = Outputs.of(options.output_dir, NAME)
+                result = stitch(path, options, slices, folders, outputs, self._models)
+                self._check(path, unit, result, slices[0].source["sha256"])
+                report = self._dataset.publish(unit, result)
+        assert report is not None
+        found |= {**_counts(report), "sha256": report["source"]["sha256"]}
+        found |= {"seconds": report.get("timings", {}).get("wall_s", 0.0)}  # of all parts
+
+    def _check(self, path: Path, unit: str, result: ProcessResult, sha256: str) -> None:
+        if result.report["source"]["sha256"] != sha256:
+            self._dataset.give_up(unit)
+            raise VidferError(f"{path} changed while it was read: run again when it is complete")
+
+
+def _counts(report: dict[str, Any]) -> dict[str, Any]:
+    """What a report says of a unit that is done."""
+    counts = report["counts"]
+    return {
+        "frames": counts["analysed"],
+        "faces": counts["faces"],
+        "tracks": counts["tracks"],
+        "duration_s": report["source"]["duration_s"],
+        "resumed_frames": report.get("timings", {}).get("resumed_frames", 0),
+    }
 
 
 def _verdict(error: Exception) -> tuple[str, str]:
