@@ -109,6 +109,12 @@ class TestRayCluster:
         assert CLUSTER["min_workers"] == CLUSTER["max_workers"] == len(machines)
         assert CLUSTER["provider"]["head_ip"] not in machines
 
+    def test_nobody_gets_in_without_the_token(self):
+        starts = [command for key in ("head", "worker") for command in CLUSTER[f"{key}_start_ray_commands"]]
+        assert all("RAY_AUTH_MODE=token" in command for command in starts if "ray start" in command)
+        home = f"/home/{CLUSTER['auth']['ssh_user']}"
+        assert CLUSTER["file_mounts"] == {f"{home}/.ray/auth_token": "~/.ray/auth_token"}
+
     def test_the_extras_exist(self):
         assert_extras(re.search(r"\[([a-z,]+)\]", CLUSTER["setup_commands"][0])[1])
 
@@ -129,7 +135,12 @@ class TestRayJob:
             "ttlSecondsAfterFinished",
             "rayClusterSpec",
         }
-        assert set(RAYJOB["spec"]["rayClusterSpec"]) == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+        assert set(RAYJOB["spec"]["rayClusterSpec"]) == {
+            "rayVersion",
+            "authOptions",
+            "headGroupSpec",
+            "workerGroupSpecs",
+        }
         head, workers = GROUPS
         assert set(head) == {"rayStartParams", "template"}
         assert set(workers) == {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
@@ -161,6 +172,9 @@ class TestRayJob:
         assert executor["workers"] == group["replicas"] * int(asked["cpu"])
         share = 0.7 * int(asked["memory"].removesuffix("Gi")) * 2**30 / 1e9  # Ray keeps up to 30 % for objects
         assert executor["memory_gb"] * int(asked["cpu"]) <= share
+
+    def test_nobody_gets_in_without_a_token(self):
+        assert RAYJOB["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
     def test_nothing_runs_as_root_or_writes_on_the_image(self):
         for group in GROUPS:
