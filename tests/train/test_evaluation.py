@@ -128,7 +128,24 @@ def test_what_is_no_network_is_one_line(made, capfd, tmp_path):
     refused(capfd, 3, "ONNX Runtime cannot load the network text.onnx", tmp_path / "text.onnx", *data)
     foreign = save_network(tmp_path / "foreign.onnx", card={"licence": None, "heads": [{"name": "age", "labels": []}]})
     refused(capfd, 3, "foreign.onnx tells age: what can be judged is one of", foreign, *data)
-    refused(capfd, 3, "takes pictures", "face_detector", *data)
+    refused(capfd, 3, "face_detector.onnx", "face_detector", *data)
+
+
+@pytest.mark.parametrize(
+    ("card", "what"),
+    [
+        ({"heads": None}, "the card of odd.onnx does not tell of a network for faces"),
+        ({"input": {"shape": 5}}, "the card of odd.onnx does not tell of a network for faces"),
+        ({"recipe": {"data": {"margin": "wide"}}}, "the card of odd.onnx does not tell of a network for faces"),
+        ({"input": {"shape": ["B", 32, 48, 3]}}, "takes pictures ['B', 32, 48, 3]: a face network takes squares"),
+        ({"input": {"shape": [None, 48, 48, 3]}}, "odd.onnx does not take pictures uint8 [2, 48, 48, 3]"),
+        ({"heads": [{"name": "landmarks68"}]}, "odd.onnx gives nothing as landmarks68 where its card says [2, 68, 2]"),
+        ({"heads": [{"name": "emotion", "labels": ["fear"]}]}, "gives [2, 8] as emotion where its card says [2, 1]"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_what_its_card_says_is_refused(made, capfd, tmp_path, card, what):
+    odd = save_network(tmp_path / "odd.onnx", card=card)
+    refused(capfd, 3, what, odd, "--data", made / "faces.parquet")
 
 
 def test_what_cannot_be_judged_is_one_line(made, capfd, tmp_path):
@@ -147,6 +164,7 @@ def test_misuse_is_one_line(made, capfd, tmp_path):
     refused(capfd, 2, "--compare is for two or more networks, and needed for them; got 1", model, "--compare", *data)
     refused(capfd, 2, "--compare is for two or more networks, and needed for them; got 2", model, model, *data)
     refused(capfd, 2, "is a folder: measure", model, "--data", made)
+    refused(capfd, 2, "--model and --precision are of face_detector and face_analyzer", model, "--model", model, *data)
     refused(capfd, 2, "only face_detector or face_analyzer alone", model, model, "--compare", "--data", made)
 
 

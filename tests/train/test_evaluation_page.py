@@ -164,6 +164,20 @@ def test_it_may_load_nothing_and_run_nothing(pages):
         assert not re.findall(r"(?:https?:)?//[a-z]", re.sub(r"data:[^\"]*", "", html))
 
 
+def test_a_page_shows_only_what_there_is(folder, tmp_path, capfd):
+    """A network that tells five points alone, on rows that were trained on."""
+    points = save_network(tmp_path / "points.onnx", heads=("landmarks5",))
+    page = tmp_path / "page.html"
+    data = ["--data", str(folder / "train.parquet"), "--split", "train"]
+    assert cli.run(["train", "evaluate", str(points), *data, "--report", str(page)]) == 0
+    found = parse(page.read_text(encoding="utf-8"))
+    titles = [one.whole_text for one in found.find("h2")]
+    assert titles == ["Keep in mind", "Figures", "Points: who is how far off", "By data set", "The worst faces",
+                      "What this was made of", "Limits"]  # fmt: skip
+    assert "These rows are of split train" in found.find("section", class_="warnings")[0].whole_text
+    capfd.readouterr()
+
+
 def test_names_are_text_whatever_they_hold(pages):
     html, page = pages["right.onnx",]
     assert EVIL not in html

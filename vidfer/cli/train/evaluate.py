@@ -49,6 +49,8 @@ def evaluate(
     own protocol, with figures by turn, size and light of the faces; for the face network also by class, on the same
     faces in grey, dark, small, compressed and masked, those of its teachers, and how far labels agree.
     """
+    if (model or precision != "float32") and not {DETECTOR, ANALYZER} & set(models):
+        raise UsageError(f"--model and --precision are of {DETECTOR} and {ANALYZER}: name one of them")
     if any(path.is_dir() for path in data):
         if compare or report or len(models) > 1 or len(data) > 1:
             raise UsageError(f"{data[0]} is a folder: with one, only {DETECTOR} or {ANALYZER} alone are measured")

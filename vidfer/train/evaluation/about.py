@@ -17,9 +17,11 @@ _FEW_GROUPS, _FEW_ROWS = 30, 20
 Facts = list[tuple[str, str]]
 
 
-def warnings(evaluation: Evaluation) -> list[str]:
+def warnings(evaluation: Evaluation, split: str) -> list[str]:
     """What the figures do not say by themselves, one line each."""
     found = []
+    if split == "train":
+        found.append("These rows are of split train: networks that learned from them know the answers")
     if evaluation.unreadable:
         many = f"{thousands(evaluation.unreadable)} pictures could not be decoded and were left out"
         found.append("A picture could not be decoded and was left out" if evaluation.unreadable == 1 else many)
@@ -81,7 +83,7 @@ def network_facts(about: About) -> dict[str, Any]:
         ("Cost", f"{details['gflop']} GFLOP a face" if "gflop" in details else ""),
         ("Epochs", str(details.get("epoch", ""))),
         ("Network", details.get("recipe", {}).get("network", {}).get("name", "")),
-        ("Trained on", str(details.get("trained_on") or _trained_on(details))),
+        ("Trained on", _trained_on(details)),
         ("Made by", str(details.get("command", ""))),
         ("Commit", str(details.get("git_sha", ""))),
         ("Licence", str(details.get("licence", ""))),
@@ -91,5 +93,6 @@ def network_facts(about: About) -> dict[str, Any]:
 
 
 def _trained_on(details: Mapping[str, Any]) -> str:
-    rows = details.get("settings", {}).get("data", {}).get("rows")
-    return "" if rows is None else f"{thousands(rows)} rows"
+    """As a card says it; of recipes, how many rows."""
+    told = details.get("trained_on", details.get("settings", {}).get("data", ""))
+    return f"{thousands(told['rows'])} rows" if isinstance(told, dict) and "rows" in told else str(told)

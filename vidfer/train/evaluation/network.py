@@ -17,7 +17,7 @@ import numpy as np
 from vidfer.errors import DataError, InputError, ModelError
 from vidfer.types import F32, I64, U8
 from vidfer.vision.geometry import CROP_SCALE
-from vidfer.vision.session import Session
+from vidfer.vision.session import ModelCard, Session
 
 if TYPE_CHECKING:
     from vidfer.train.multitask.trained import Trained
@@ -82,22 +82,9 @@ class OnnxNetwork:
             self._session = Session(path, device="cpu")
         except ModelError as error:
             raise DataError(str(error)) from error
-        card = self._session.card
-        self._input = str(_in_card(path, card.details, "input").get("name", "image"))
-        heads = {head["name"]: head for head in _in_card(path, card.details, "heads")}
-        data = card.details.get("recipe", {}).get("data", {})
-        self.about = About(
-            label=path.name,
-            name=card.name,
-            kind="onnx",
-            input_px=_side(path, card.details["input"].get("shape")),
-            heads=_judged(path, heads),
-            emotions=tuple(heads["emotion"]["labels"]) if "emotion" in heads else (),
-            crop="none" if data.get("crop") == "none" else "box",
-            margin=data.get("margin", CROP_SCALE),
-            sha256=card.sha256,
-            details=card.details,
-        )
+        self.about = _described(path, self._session.card)
+        self._input = str(self.about.details["input"].get("name", "image"))
+        self._try()
 
     def run(self, crops: U8) -> dict[str, F32]:
         """See `Network`."""
@@ -110,6 +97,20 @@ class OnnxNetwork:
     def history(self) -> list[dict[str, Any]]:
         """None: a file does not tell."""
         return []
+
+    def _try(self) -> None:
+        """Refuse a file that is not what its card says, before hours are spent on it."""
+        label, side, n = self.about.label, self.about.input_px, 2
+        try:
+            found = self._session.run({self._input: np.zeros((n, side, side, 3), np.uint8)})
+        except Exception as error:  # whatever ONNX Runtime does not like about the input
+            what = str(error).splitlines()[0]
+            raise DataError(f"{label} does not take pictures uint8 [{n}, {side}, {side}, 3]: {what}") from error
+        for name in self.about.heads:
+            wanted = [n, *_shape(name, self.about.emotions)]
+            got = list(found[name].shape) if name in found else "nothing"
+            if got != wanted:
+                raise DataError(f"{label} gives {got} as {name} where its card says {wanted}: export it again")
 
 
 class RunNetwork:
@@ -192,22 +193,46 @@ def _open(model: Path) -> Network:
     return OnnxNetwork(model)
 
 
-def _in_card(path: Path, details: Mapping[str, Any], key: str) -> Any:
-    if key not in details:
-        raise DataError(f"the card of {path.name} does not say its {key}: export it again with vidfer train export")
-    return details[key]
+def _described(path: Path, card: ModelCard) -> About:
+    """What a card says of a network.
 
-
-def _side(path: Path, shape: Any) -> int:
-    if not (isinstance(shape, list) and len(shape) == 4 and isinstance(shape[1], int) and shape[1] == shape[2]):
+    Raises:
+        DataError: It does not say what has to be known, or tells of no network for faces.
+    """
+    details = card.details
+    try:
+        shape = list(details["input"]["shape"])
+        labels = {str(head["name"]): head.get("labels") for head in details["heads"]}
+        seen = details.get("recipe", {}).get("data", {})
+        crop, margin = seen.get("crop", "box"), float(seen.get("margin", CROP_SCALE))
+        emotions = tuple(str(name) for name in labels.get("emotion") or ())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"the card of {path.name} does not tell of a network for faces: export it again with vidfer train export"
+        ) from error
+    heads = tuple(name for name in labels if name in _JUDGED)
+    if not heads:
+        raise DataError(f"{path.name} tells {', '.join(labels)}: what can be judged is one of {', '.join(_JUDGED)}")
+    if not (len(shape) == 4 and isinstance(shape[1], int) and shape[1] == shape[2]):
         raise DataError(
             f"{path.name} takes pictures {shape}: a face network takes squares [B, S, S, 3] of a fixed size"
         )
-    return int(shape[1])
+    return About(
+        label=path.name,
+        name=card.name,
+        kind="onnx",
+        input_px=shape[1],
+        heads=heads,
+        emotions=emotions,
+        crop="none" if crop == "none" else "box",
+        margin=margin,
+        sha256=card.sha256,
+        details=details,
+    )
 
 
-def _judged(path: Path, heads: Mapping[str, Any]) -> tuple[str, ...]:
-    found = tuple(name for name in heads if name in _JUDGED)
-    if not found:
-        raise DataError(f"{path.name} tells {', '.join(heads)}: what can be judged is one of {', '.join(_JUDGED)}")
-    return found
+def _shape(head: str, emotions: tuple[str, ...]) -> tuple[int, ...]:
+    """Of a head for one picture."""
+    if head in POINT_HEADS:
+        return POINT_HEADS[head], 3 if head == "landmarks" else 2
+    return {"emotion": (len(emotions),), "valence_arousal": (2,), "box": (4,)}[head]

@@ -60,7 +60,7 @@ def page(
             f"clips, pictures), split {split} of {', '.join(table.name for table in tables)}"
         ),
         key=_key(evaluation),
-        warnings=warnings(evaluation),
+        warnings=warnings(evaluation, split),
         networks=[{"label": about.label, "number": _number(k)} for k, about in enumerate(abouts)],
         intervals=INTERVALS,
         tasks=[_task(evaluation, task) for task in evaluation.tasks],
