@@ -156,6 +156,17 @@ def test_the_packaged_networks_take_one_folder_and_no_device(tmp_path, capfd):
     assert "--device is for recipes" in capfd.readouterr().err
 
 
+def test_a_run_that_stops_early_says_why(folder, monkeypatch, capfd):
+    from vidfer.train.multitask.task import RecipeTask
+
+    monkeypatch.setattr(RecipeTask, "evaluate", lambda self, model: {"score": 0.5})
+    (folder / "recipe.toml").write_text(RECIPE + "early_stopping = 1\n")
+    assert fit(folder) == 0
+    out, err = capfd.readouterr()
+    assert "stopped early after epoch 2: no better score since epoch 1" in err
+    assert json.loads(out)["best"] == {"epoch": 1, "score": 0.5}
+
+
 def test_the_line_tells_where_it_is_with_every_loss():
     from vidfer.cli.train.fit import describe
     from vidfer.train.loop import TrainingProgress

@@ -110,7 +110,11 @@ def _trained(training: Training, run: Path, line: ProgressLine, *, resume: bool,
             progress=lambda now: line.offer(lambda: describe(now)),
             evaluated=lambda figures: say(f"held out: {_figures(figures)}"),
         )
-    best: Mapping[str, Any] = read_weights(run, "last")[1]["best"]
+    state = read_weights(run, "last")[1]
+    if not quiet and state["epoch"] < state["config"]["epochs"]:
+        since = (state["best"] or {"epoch": 0})["epoch"]
+        say(f"stopped early after epoch {state['epoch']}: no better score since epoch {since}")
+    best: Mapping[str, Any] = state["best"]
     return best
 
 
