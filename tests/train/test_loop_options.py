@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="THE TRAINING LOOP IS NOT TESTED: no torch")
 
-from vidfer.errors import ModelError, UsageError  # noqa: E402
+from vidfer.errors import DataError, ModelError, UsageError  # noqa: E402
 from vidfer.train import checkpoint, loop  # noqa: E402
 from vidfer.train.optimizing import bfloat16_helps  # noqa: E402
 
@@ -161,6 +161,20 @@ def test_a_score_that_is_not_a_number_is_no_better(tmp_path, caplog):
     loop.fit(_Task(scores=(math.nan, 0.2, math.nan)), replace(CONFIG, epochs=3), tmp_path)
     assert loop.read_weights(tmp_path, "best")[1]["best"] == {"epoch": 2, "score": 0.2}
     assert caplog.text.count("no score after epoch") == 2
+
+
+@pytest.mark.parametrize("clip_norm", [10.0, 0.0])
+def test_a_gradient_that_is_not_finite_never_gets_into_the_weights(tmp_path, clip_norm):
+    class Steep(_Task):
+        def loss(self, model: Any, batch: Any) -> dict[str, Any]:
+            nothing = (0 * model(batch.permute(0, 3, 1, 2))).square().sum()
+            return {"root": nothing.sqrt()}  # 0, and infinitely steep there
+
+    task = Steep()
+    before = {key: value.clone() for key, value in task.model.named_parameters()}
+    with pytest.raises(DataError, match="gradient of tiny pictures is not finite at step 0"):
+        loop.fit(task, replace(CONFIG, clip_norm=clip_norm), tmp_path)
+    assert all(torch.equal(value, before[key]) for key, value in task.model.named_parameters())
 
 
 def test_weights_without_average_are_those_of_the_last_step(tmp_path):

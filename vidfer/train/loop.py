@@ -238,17 +238,19 @@ class _Run:
             parts = self.task.loss(self.model, batch)
         total = torch.stack([part.float() for part in parts.values()]).sum()
         losses = {"loss": float(total.detach()), **{name: float(part.detach()) for name, part in parts.items()}}
-        if not math.isfinite(losses["loss"]):
-            bad = ", ".join(f"{name}={value}" for name, value in losses.items() if not math.isfinite(value))
-            what = f"loss of {self.task.name} is not finite at step {step} ({bad})"
-            raise DataError(f"{what}: lower the learning rate, check the data")
+        self._refuse_not_finite("loss", losses, step)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        if self.config.clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        self._refuse_not_finite("gradient", {"norm": float(norm)}, step)  # before it gets into weights that are kept
         self.optimizer.step()
         self.steps_done += 1
         return {**losses, "lr": rate}
+
+    def _refuse_not_finite(self, what: str, values: Mapping[str, float], step: int) -> None:
+        if bad := ", ".join(f"{name}={value}" for name, value in values.items() if not math.isfinite(value)):
+            where = f"{what} of {self.task.name} is not finite at step {step} ({bad})"
+            raise DataError(f"{where}: lower the learning rate, check the data")
 
     def _tell(self, stage: Literal["train", "evaluate"], taken: list[dict[str, float]]) -> None:
         if self.progress is None:
