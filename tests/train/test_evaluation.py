@@ -207,6 +207,18 @@ def test_a_face_is_cut_out_where_its_network_wants_that(tmp_path):
     assert predict.reference_sides(rows).tolist() == [36, 200]
 
 
+def test_what_a_network_sees_of_a_face_depends_on_no_other_face(tmp_path):
+    faces = [face(name, group=name, size=(60, 50), box=(10, 10, 30, 30)) for name in COLOURS]
+    (one,) = network.open_networks([save_network(tmp_path / "box.onnx", crop="box")])
+    rows = read_table([save_table(tmp_path / "t.parquet", faces)], "val")
+    together = predict.transforms(rows, one.about)
+    for k in range(len(faces)):
+        assert np.array_equal(predict.transforms(rows.take(np.array([k])), one.about)[0], together[k])
+    assert len(np.unique(together, axis=0)) == 3
+    # Run time would see this much of a box of 30 px.
+    assert np.hypot(*together[0, :, 0]) == pytest.approx(SIDE / (30 * 1.2), rel=0.17)
+
+
 def test_fewer_points_are_parts_of_more(tmp_path):
     """A network with 5 points is judged on 4 where somebody set these, and not where nobody did."""
     path = save_network(tmp_path / "five.onnx", heads=("landmarks5",))

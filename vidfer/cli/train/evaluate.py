@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import click
 import typer
 
+from vidfer.cli.train.counting import counting
 from vidfer.cli.train.needs import torch_needed
 from vidfer.cli.train.packaged import ANALYZER, DETECTOR, ModelFile, Precision, data_folder
 from vidfer.errors import UsageError
@@ -67,7 +68,7 @@ def evaluate(
         from vidfer.train.evaluation.plain import as_dict
 
         networks = open_networks([_path(name, model, precision) for name in models])  # the faster of the two to fail
-        found = judge(networks, read_table(data, split))
+        found = judge(networks, read_table(data, split), counting("faces"))
         if report is not None:
             from vidfer.train.evaluation.page import write_page
 

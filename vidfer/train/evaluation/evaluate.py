@@ -5,7 +5,7 @@ Networks that are compared get the same rows, crops of the same boxes, the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,13 +69,20 @@ class Evaluation:
         return list(dict.fromkeys(task for results in self.results for task in results))
 
 
-def evaluate(networks: Sequence[Network], rows: TrainingFaces) -> Evaluation:
+def evaluate(
+    networks: Sequence[Network], rows: TrainingFaces, progress: Callable[[int, int], None] | None = None
+) -> Evaluation:
     """Judge networks on rows.
+
+    Args:
+        networks: Which; they are compared with the first.
+        rows: Of a training table.
+        progress: Called with how many rows are done and how many there are.
 
     Raises:
         DataError: Rows have no label that a network tells, or no picture of them can be decoded.
     """
-    said, kept = predict(networks, rows)
+    said, kept = predict(networks, rows, progress)
     unreadable, rows = len(rows) - len(kept), rows.take(kept)
     all_judged = _judge(rows, said, np.ones(len(rows), bool))
     for one, tasks in zip(said, all_judged, strict=True):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vidfer.errors import DataError
-from vidfer.train.data import jittered_boxes
 from vidfer.train.datasets.table import TrainingFaces
 from vidfer.train.evaluation.network import POINT_HEADS, About, Network
 from vidfer.train.multitask.crops import crop_boxes, seen
@@ -20,7 +20,7 @@ from vidfer.vision.geometry import CROP_SCALE, apply_transform, crop_transform, 
 
 _log = logging.getLogger(__name__)
 _BATCH = 64
-_SEED = 0
+_OFF = 0.08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,13 @@ class Said:
 def transforms(rows: TrainingFaces, about: About) -> F32:
     """From pictures to what a network sees of them, f32[N,2,3].
 
-    A box is moved as in `jittered_boxes`: those of detectors are off, too, and a box in the middle of its crop would be
-    no question.
+    Corners of boxes are moved by up to `_OFF` of the longer side: those of detectors are off, too, and a box in the
+    middle of its crop would be no question. How far depends on the picture alone, not on the rows beside it.
     """
     options = DataOptions(crop=about.crop, margin=about.margin)
-    moved = jittered_boxes(rows.box_px, _SEED)
+    draws = [np.random.default_rng(zlib.crc32(image)).uniform(-_OFF, _OFF, 4) for image in rows.images]
+    side = (rows.box_px[:, 2:] - rows.box_px[:, :2]).max(1, keepdims=True)
+    moved = np.asarray(rows.box_px + np.stack(draws) * side, np.float32)
     return crop_transform(crop_boxes(moved, rows.size_px, options), size=about.input_px)
 
 
@@ -62,8 +64,15 @@ def reference_sides(rows: TrainingFaces) -> F32:
     return np.asarray(np.where(boxed, side, rows.size_px.max(1)), np.float32)
 
 
-def predict(networks: Sequence[Network], rows: TrainingFaces) -> tuple[list[Said], I64]:
+def predict(
+    networks: Sequence[Network], rows: TrainingFaces, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[Said], I64]:
     """What networks say about all rows whose pictures can be decoded, and which rows these are.
+
+    Args:
+        networks: Which.
+        rows: All of them see the same.
+        progress: Called with how many rows are done and how many there are.
 
     Raises:
         DataError: No picture can be decoded, or a network gives something else than numbers.
@@ -77,6 +86,8 @@ def predict(networks: Sequence[Network], rows: TrainingFaces) -> tuple[list[Said
             side = network.about.input_px
             crops = [seen(image, transform[k], side) for k, image in zip(index, pictures, strict=True)]
             parts.append(network.run(np.stack(crops)))
+        if progress:
+            progress(index[-1] + 1, len(rows))
     if not readable:
         raise DataError(f"none of {len(rows)} pictures can be decoded: make the table again")
     kept = np.array(readable, np.int64)
