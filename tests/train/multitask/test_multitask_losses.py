@@ -191,7 +191,7 @@ LABELS = ("emotion", "valence_arousal", "landmarks4", "box", "teacher", "teacher
 missing_rows = st.fixed_dictionaries({name: st.sets(st.integers(0, 5), max_size=6) for name in LABELS})
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(options(), missing_rows, st.integers(0, 1000))
 def test_a_missing_label_never_changes_the_loss_of_the_others(chosen, missing, seed):
     found, batch = example(6, seed)

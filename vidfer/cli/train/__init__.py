@@ -6,7 +6,7 @@ import typer
 
 from vidfer.cli.train import dataset, evaluate, fit, label, networks, packaged
 
-app = typer.Typer(help="Train the networks again.", no_args_is_help=True)
+app = typer.Typer(help="Train networks on data of your own, or the packaged ones again.", no_args_is_help=True)
 
 for command in (
     networks.networks,

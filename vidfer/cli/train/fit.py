@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,7 +97,8 @@ def _trained(training: Training, run: Path, line: ProgressLine, *, resume: bool,
 
     def say(text: str) -> None:
         line.clear()
-        print(text, file=sys.stderr)
+        with suppress(OSError):  # nobody reads it any more, which is no reason to stop
+            print(text, file=sys.stderr, flush=True)
 
     if quiet:
         training.fit(run, resume=resume)

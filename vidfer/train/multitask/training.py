@@ -101,6 +101,10 @@ def _notes(recipe: Recipe, prepared: Prepared, task: RecipeTask) -> Iterator[str
         classes = classes_of(task.rows.emotion)
         counts = np.bincount(classes[classes >= 0], minlength=len(recipe.heads.emotion)).tolist()
         yield "emotion: " + ", ".join(f"{name} {n}" for name, n in zip(recipe.heads.emotion, counts, strict=True))
+        votes = np.nansum(task.rows.emotion, 0).tolist()
+        if 0 in votes and not recipe.loss.distillation.weight:
+            none = ", ".join(name for name, n in zip(recipe.heads.emotion, votes, strict=True) if not n)
+            yield f"never learned, since no row has it: {none}"
     if prepared.pictures.kept < len(prepared.pictures) - len(prepared.pictures.unreadable):
         yield (
             f"{prepared.pictures.kept} of {len(prepared.pictures)} pictures are kept decoded "
