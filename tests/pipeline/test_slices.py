@@ -148,6 +148,18 @@ def test_damage_on_the_way(tmp_path, short_overlap, models, kind, where):
     assert both.differences() == []
 
 
+def test_a_slice_whose_key_frame_is_damaged(tmp_path, short_overlap, models):
+    """Nothing can be read from there on: stitching analyses the rest of the file."""
+    path = clips.write_clip(tmp_path, "hevc", count=90)
+    both = Both(tmp_path, path, models)
+    _, _, at, size = both.plan(1.5)[1].bookmark["seek"]
+    data = bytearray(path.read_bytes())
+    data[at : at + size] = bytes(size)
+    path.write_bytes(data)
+    assert "lost" in {result.state for result in both.run(1.5).values()}
+    assert both.differences() == []
+
+
 @pytest.mark.parametrize("way", ["half", "beheaded"])
 def test_a_part_of_a_recording(tmp_path, short_overlap, models, way):
     both = Both(tmp_path, damage.damage(clips.write_clip(tmp_path, "mpeg2", count=140), way), models)
