@@ -260,7 +260,8 @@ class VideoPicture:
             return self.rgb()[top:bottom, left:right]
         x, y = min(x, self.width - side), min(y, self.height - side)
         square = self._region(x, y, side, side)
-        return _read_only(square[top - y : bottom - y, left - x : right - x])
+        square.flags.writeable = False
+        return square[top - y : bottom - y, left - x : right - x]
 
     def _is_plain(self) -> bool:
         """Whether the stored pixels are those of the upright picture, and its regions come out as in the whole one."""

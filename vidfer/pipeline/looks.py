@@ -188,6 +188,8 @@ class Looker:
     def _look(self, looks: Sequence[Look]) -> None:
         # Pictures without faces are never converted in full.
         seen = [look for look in looks if len(look.box_px)]
+        if not seen:  # an empty call costs 0.3 ms: a twentieth of a frame with one face, where key frames are frequent
+            return
         heads = self._network.analyse([look.frame.picture for look in seen], [look.box_px for look in seen])
         for look, of_frame in zip(seen, heads, strict=True):
             look.heads = of_frame

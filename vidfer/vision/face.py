@@ -66,20 +66,20 @@ class FaceNetwork:
         self, pictures: Sequence[Picture], which: npt.NDArray[np.int64], boxes: F32, roll_deg: F32
     ) -> dict[str, F32]:
         transform = crop_transform(boxes, roll_deg)
+        back = invert_transform(transform)
         crops = np.empty((len(boxes), CROP_PX, CROP_PX, 3), np.uint8)
         for i, picture in enumerate(pictures[k] for k in which):
-            crops[i] = crop_part(picture.part, picture.width, picture.height, transform[i])
+            crops[i] = crop_part(picture.part, picture.width, picture.height, transform[i], back[i])
         starts = range(0, len(crops), _MICRO_BATCH)
         parts = [self._network.run({"image": crops[i : i + _MICRO_BATCH]}) for i in starts]
         if not parts:
             parts = [_NOTHING]
         raw = {name: np.concatenate([part[name] for part in parts]).astype(np.float32) for name in parts[0]}
-        return _to_picture(raw, crops, transform)
+        return _to_picture(raw, crops, back)
 
 
-def _to_picture(raw: dict[str, F32], crops: U8, transform: F32) -> dict[str, F32]:
-    """Heads in units of the crop to units of the picture; pose and quality added."""
-    back = invert_transform(transform)
+def _to_picture(raw: dict[str, F32], crops: U8, back: F32) -> dict[str, F32]:
+    """Heads in units of the crop to units of the picture, to which `back` leads; pose and quality added."""
     scale = np.hypot(back[:, 0, 0], back[:, 1, 0])
     xy = apply_transform(back, raw["landmarks"][..., :2])
     mesh = np.concatenate([xy, raw["landmarks"][..., 2:] * scale[:, None, None]], 2)
