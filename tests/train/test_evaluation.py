@@ -249,9 +249,10 @@ def test_persons_of_two_sets_are_two(tmp_path):
     assert evaluate.groups(read_table([save_table(tmp_path / "t.parquet", faces)], "val")).tolist() == [0, 0, 1]
 
 
-def test_files_are_evaluated_without_torch(made):
+def test_files_are_evaluated_without_torch(made, tmp_path):
     code = "import sys; sys.modules['torch'] = None; from vidfer.cli.app import run; sys.exit(run(sys.argv[1:]))"
-    line = ["train", "evaluate", str(made / "right.onnx"), "--data", str(made / "faces.parquet")]
+    page = str(tmp_path / "page.html")
+    line = ["train", "evaluate", str(made / "right.onnx"), "--data", str(made / "faces.parquet"), "--report", page]
     done = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["networks"][0]["kind"] == "onnx"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -164,8 +165,11 @@ class RunNetwork:
         """See `Network`."""
         from vidfer.train.loop import LOG
 
-        log = self._folder / LOG
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+        log, found = self._folder / LOG, []
+        for line in log.read_text(errors="replace").splitlines() if log.is_file() else ():
+            with suppress(ValueError):  # the last line of a run that goes on may be half there
+                found.append(json.loads(line))
+        return found
 
 
 def open_networks(models: Sequence[Path]) -> list[Network]:
