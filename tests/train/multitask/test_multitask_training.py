@@ -164,7 +164,7 @@ def test_figures_are_those_of_the_rows_that_have_the_labels(mixed):
         def __init__(self):
             super().__init__()
             self.at = torch.nn.Parameter(torch.zeros(1))
-            self.truth = task._check.plain(np.arange(len(task.held)))
+            self.truth = task._check.crops(np.arange(len(task.held)), task._check_transform)
 
         def forward(self, image):
             assert len(image) == len(task.held)
@@ -180,6 +180,23 @@ def test_figures_are_those_of_the_rows_that_have_the_labels(mixed):
     assert figures["nme"] == pytest.approx(0, abs=1e-5)
     assert figures["iou"] == pytest.approx(1)
     assert figures["score"] == pytest.approx(1, abs=1e-4)
+
+
+def test_what_chooses_the_weights_asks_where_the_box_is(drawn):
+    task = prepare_training(recipe(heads={"box": True}, data={"held_out": 0.8}), [drawn]).task
+    middle = task._check.crops(np.arange(len(task.held)), task._check_transform)["box"].mean(0)
+
+    class Same(torch.nn.Module):
+        """Says the same box for every crop."""
+
+        def __init__(self):
+            super().__init__()
+            self.at = torch.nn.Parameter(torch.from_numpy(middle))
+
+        def forward(self, image):
+            return {"box": self.at.expand(len(image), 4)}
+
+    assert task.evaluate(Same())["iou"] < 0.93
 
 
 def test_nothing_to_choose_the_best_weights_by_is_said_before_training(tmp_path):

@@ -67,10 +67,6 @@ class Source:
         """What `crop_transform` cuts of some rows."""
         return crop_boxes(self.rows.box_px[index], self.rows.size_px[index], self.data)
 
-    def plain(self, index: I64) -> Arrays:
-        """Crops without any change."""
-        return self.crops(index, crop_transform(self.boxes(index), size=self.side))
-
 
 def augmented(source: Source, index: I64, options: Augment, rng: np.random.Generator) -> Arrays:
     """Crops of some rows, changed as the recipe says."""

@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vidfer.train.data import jittered_boxes
 from vidfer.train.multitask.augmentation import Arrays, Source, augmented
+from vidfer.train.multitask.crops import crop_boxes
 from vidfer.train.multitask.figures import figures_of
 from vidfer.train.multitask.losses import balanced_weights, multitask_losses
 from vidfer.train.multitask.recipe import Recipe
 from vidfer.train.multitask.rows import Prepared
 from vidfer.train.multitask.sampling import classes_of, draw, hold_out
 from vidfer.train.networks.registry import build
+from vidfer.vision.geometry import crop_transform
 
 _CHECK_BATCH = 128
 
@@ -49,6 +52,9 @@ class RecipeTask:
             Source(rows=rows, pictures=prepared.pictures, data=recipe.data, side=side)
             for rows in (self.rows, self.held)
         )
+        # Boxes are off as those of detectors are: one in the middle of its crop would be no question.
+        boxes = crop_boxes(jittered_boxes(self.held.box_px, seed=0), self.held.size_px, recipe.data)
+        self._check_transform = crop_transform(boxes, size=side)
         self._class_weights = None
         if recipe.loss.emotion.class_weights == "balanced" and recipe.heads.emotion:
             self._class_weights = balanced_weights(torch.from_numpy(self.rows.emotion))
@@ -78,14 +84,14 @@ class RecipeTask:
 
     @torch.no_grad()
     def evaluate(self, model: torch.nn.Module) -> dict[str, float]:
-        """Figures on plain crops of the held-out rows."""
+        """Figures on the held-out rows."""
         model.eval()
         device = next(model.parameters()).device
         said: list[Arrays] = []
         truth: list[Arrays] = []
         for start in range(0, len(self.held), _CHECK_BATCH):
             index = np.arange(start, min(start + _CHECK_BATCH, len(self.held)))
-            crops = self._check.plain(index)
+            crops = self._check.crops(index, self._check_transform[index])
             heads = model(torch.from_numpy(crops.pop("image")).to(device))
             said.append({name: values.float().cpu().numpy() for name, values in heads.items()})
             truth.append(crops)
