@@ -83,4 +83,7 @@ class Worker:
             raise OutputError("cannot write there: the disk is full")
         if name.startswith("slow"):
             time.sleep(60)
-        return record(task, host=str(os.getpid()), reason=os.environ["OMP_NUM_THREADS"])
+        if name.startswith("wait"):
+            time.sleep(1)
+        cores = sorted(os.sched_getaffinity(0))
+        return record(task, host=str(os.getpid()), reason=os.environ["OMP_NUM_THREADS"], sha256=str(cores))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, cast
 
 from vidfer.jobs.units import Record, Task
-from vidfer.media.cores import VARIABLE
 
 WORKER = "vidfer.jobs.worker:Worker"  # by name: what makes it is imported where it works
 
@@ -27,12 +25,6 @@ def made(name: str, setup: object) -> Works:
     """A worker, from the name "module:class" and what it has to know."""
     module, _, maker = name.partition(":")
     return cast(Works, getattr(importlib.import_module(module), maker)(setup))
-
-
-def limit_threads(cores: int) -> None:
-    """Keep the libraries of this process to so many threads; before any of them is imported."""
-    for variable in (VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(cores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

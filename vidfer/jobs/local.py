@@ -18,13 +18,15 @@ from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
 from vidfer.errors import VidferError
-from vidfer.jobs.executor import WORKER, Finished, limit_threads, made
+from vidfer.jobs.cores import keep_to_cores
+from vidfer.jobs.executor import WORKER, Finished, made
 from vidfer.jobs.units import Task
 from vidfer.media.cores import available_cores
 
 # A worker that is asked to end writes what it has analysed, which takes a moment; an idle one ends at once.
 _END_S = 20.0
-_MOST_STILLBORN = 3
+# In a row: some may be killed from outside, an installation that is broken kills all.
+_MOST_STILLBORN = 10
 _SPAWN = multiprocessing.get_context("spawn")  # forks of a process with threads hang
 
 
@@ -173,7 +175,7 @@ def _serve(pipe: Connection, setup: bytes, cores: int, worker: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(_Ended, EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            limit_threads(cores)
+            keep_to_cores(cores)
             own = made(worker, pickle.loads(setup))
         except VidferError as error:
             pipe.send(("failed", error))

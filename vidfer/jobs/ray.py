@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from vidfer.errors import UsageError, VidferError
-from vidfer.jobs.executor import WORKER, Finished, limit_threads, made
+from vidfer.jobs.cores import keep_to_cores
+from vidfer.jobs.executor import WORKER, Finished, made
 from vidfer.jobs.units import Record, Task
 
 try:
@@ -17,14 +18,14 @@ try:
 except ImportError:
     raise UsageError("executor.kind is 'ray', which is not installed: pip install 'vidfer[ray]'") from None
 
-_MOST_STILLBORN = 3
+_MOST_STILLBORN = 10  # in a row, as in jobs/local.py
 
 
 class _Actor:
     """A worker in a process of the cluster."""
 
     def __init__(self, setup: object, cores: int, worker: str) -> None:
-        limit_threads(cores)
+        keep_to_cores(cores)
         self._worker = made(worker, setup)
 
     def ready(self) -> None:
