@@ -9,7 +9,19 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["copies", "data", "datasets.build", "labelling.label", "hard", "paste", "points", "scenes", "targets"]
+    "module",
+    [
+        "copies",
+        "data",
+        "datasets.build",
+        "labelling.label",
+        "hard",
+        "loop_config",
+        "paste",
+        "points",
+        "scenes",
+        "targets",
+    ],
 )
 def test_training_data_is_read_without_torch(module):
     code = f"import sys; sys.modules['torch'] = None; import vidfer.train.{module}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections import OrderedDict
 
 import pytest
 
@@ -75,11 +76,19 @@ def test_the_list_of_layers_is_as_large_as_torchvisions(name):
     assert sum(torch.Size(shape).numel() for shape in counted) == parameters
 
 
-@pytest.mark.parametrize("ending", ["safetensors", "pth"])
-@pytest.mark.parametrize("name", STORED)
-def test_a_file_is_taken_over_and_its_classifier_left_out(tmp_path, caplog, name, ending):
-    path, tensors = tmp_path / f"weights.{ending}", drawn(name)
-    save_file(tensors, path) if ending == "safetensors" else torch.save(tensors, path)
+def store(tensors, path, kind):
+    if kind == "safetensors":
+        save_file(tensors, path)
+    else:  # torchvision's older files are not zipped
+        torch.save(OrderedDict(tensors), path, _use_new_zipfile_serialization=kind == "zipped")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("resnet18", "safetensors"), ("resnet18", "zipped"), ("mobilenet_v2", "not zipped")]
+)
+def test_a_file_is_taken_over_and_its_classifier_left_out(tmp_path, caplog, name, kind):
+    path, tensors = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pth"), drawn(name)
+    store(tensors, path, kind)
     with caplog.at_level(logging.WARNING):
         net = build(NetworkOptions(name=name, input_px=64, weights=path), HEADS)
     own = net.trunk.state_dict()
