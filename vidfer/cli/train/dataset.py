@@ -18,7 +18,7 @@ from vidfer.errors import OutputError, UsageError
 # Written down again, for `--help` to be fast: build.FORMATS is where they are read.
 FORMATS = ("affectnet", "fer2013", "ferplus", "folders", "ibug", "keypoints", "mesh", "parquet", "pictures")
 
-Format = Annotated[str, typer.Argument(metavar="|".join(FORMATS), click_type=click.Choice(FORMATS))]
+Format = Annotated[str, typer.Argument(metavar="FORMAT", click_type=click.Choice(FORMATS))]
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...")]
 Table = Annotated[Path, typer.Option("--output", "-o", metavar="TABLE.parquet", help="The table to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")]
@@ -101,8 +101,11 @@ def dataset(
 ) -> None:
     """Make a training table of a data set.
 
-    Prints what stands in it, the classes of each split, and how many rows were left out, and why. docs/training.md has
-    the layouts. LABEL is one of emotion, votes, valence_arousal, box, points4, points5, points15, points68, points478,
+    FORMAT is affectnet, fer2013, ferplus, folders (one per class), ibug (300-W), keypoints (Kaggle's), mesh (a list),
+    parquet or pictures (without labels); docs/training.md has the layouts. Prints what stands in the table, the classes
+    of each split, and how many rows were left out, and why.
+
+    LABEL is one of emotion, votes, valence_arousal, box, points4, points5, points15, points68, points478,
     teacher, teacher_va.
     """
     with torch_needed():

@@ -25,6 +25,7 @@ from vidfer.train.data import decode_image
 from vidfer.train.datasets.checks import check_batch
 from vidfer.train.datasets.rows import POINTS, Face
 from vidfer.types import EMOTIONS, F32, I64, U8
+from vidfer.version import __version__
 
 _PIECE_ROWS, _PIECE_BYTES = 4096, 32 << 20  # of what is written at a time
 _READ_ROWS = 1024
@@ -106,7 +107,7 @@ def write_table(path: Path, faces: Iterable[Face], made: Mapping[str, Any] | Non
             rows += len(piece)
         if not rows:
             raise DataError(f"no row is left to write to {path}: see what was left out, and why")
-        footer = {"table": _TABLE, "version": schema.SCHEMA_VERSION, "made": made or {}}
+        footer = {"table": _TABLE, "version": schema.SCHEMA_VERSION, "vidfer_version": __version__, "made": made or {}}
         writer.add_key_value_metadata({FOOTER_KEY: json.dumps(footer, ensure_ascii=False)})
     return rows
 
