@@ -53,7 +53,7 @@ def test_doctor_names_a_missing_network(tmp_path, monkeypatch, capfd):
     assert "face_analyzer.onnx" in out
 
 
-@pytest.mark.parametrize("table", ["observations", "tracks", "run", "training_faces"])
+@pytest.mark.parametrize("table", ["observations", "tracks", "run", "training_faces", "job"])
 def test_schema(table, capfd):
     assert cli.run(["schema", table, "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
@@ -65,4 +65,4 @@ def test_schema(table, capfd):
 
 def test_schema_without_a_name_is_everything(capfd):
     assert cli.run(["schema", "--json"]) == 0
-    assert list(json.loads(capfd.readouterr().out)) == ["observations", "tracks", "run", "training_faces"]
+    assert list(json.loads(capfd.readouterr().out)) == ["observations", "tracks", "run", "training_faces", "job"]

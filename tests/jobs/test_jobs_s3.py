@@ -61,15 +61,19 @@ def test_an_archive_in_a_store_gives_the_units_of_its_files(store, tmp_path):
     inputs = 'paths = ["s3://archive/2024/"]\nmanifest = "list.csv"'
     job = definition(tmp_path, inputs, workers=1)
     scratch = tmp_path / "scratch"
-    scratch.mkdir()
+    left = scratch / f"vidfer-scratch-{os.getuid()}" / "0123456789abcdef"
+    left.mkdir(parents=True)
+    (left / "clip9.mp4").write_text("of a worker that was killed")
+    left.with_suffix(".lock").touch()
     ran = store.vidfer("jobs", "run", str(job), "--json", "--debug", TMPDIR=str(scratch))
     assert ran.returncode == 4, ran.stderr
-    assert not list(scratch.iterdir()), "copies of videos are left behind"
+    assert not list(left.parent.iterdir()), "copies of videos are left behind"
     found = manifest(tmp_path / "out")
     assert set(found) == {("again.mp4", "clip0.mp4"), ("clip1.mp4",), ("empty.mp4",), ("text.mp4",), ("gone.mp4",)}
     assert found["clip1.mp4",]["sources"] == ["s3://archive/2024/tapes/clip1.mp4"]
     assert found["clip1.mp4",]["frames"] == 10
     assert found["gone.mp4",]["reason"] == "s3://archive/2024/gone.mp4 is not there"
+    assert found["empty.mp4",]["reason"].startswith("s3://archive/2024/tapes/empty.mp4 is empty"), "not of the copy"
     assert (found["gone.mp4",]["state"], found["empty.mp4",]["state"]) == ("rejected", "rejected")
 
     clip(tmp_path / "here" / "clip1.mp4", number=9)

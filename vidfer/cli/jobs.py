@@ -153,7 +153,7 @@ def in_words(tally: Tally) -> str:
     if not tally.workers:
         return f"looking for sources: {tally.total} so far"
     settled, now = sum(tally.before.values()) + tally.now.total(), tally.now.total()
-    words = [f"{settled}/{tally.total} sources"]
+    words = [f"{settled}/{tally.total} sources", f"{tally.busy} of {tally.workers} workers busy"]
     words += [f"{tally.count(state)} {state}" for state in ("failed", "rejected") if tally.count(state)]
     if now:
         words += [f"{tally.frames / tally.seconds:.0f} frames/s", f"{now / tally.seconds * 3600:.0f} sources/h"]

@@ -10,11 +10,11 @@ from typing import Annotated, Any, get_args
 import click
 import typer
 
-TABLES = ("observations", "tracks", "run", "training_faces")
+TABLES = ("observations", "tracks", "run", "training_faces", "job")
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="[observations|tracks|run|training_faces]", click_type=click.Choice(TABLES)),
+    typer.Argument(metavar="[observations|tracks|run|training_faces|job]", click_type=click.Choice(TABLES)),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the schema file itself.")]
 
@@ -23,7 +23,7 @@ def schema(name: Name = None, as_json: Json = False) -> None:
     """Say what stands in the files of a result.
 
     They are NAME.parquet (observations), NAME.tracks.parquet (tracks) and NAME.run.json (run); training_faces is what
-    networks are trained on. Without a name it says all of them.
+    networks are trained on, and job what `vidfer jobs` reads. Without a name it says all of them.
     """
     from vidfer.schema import document
 
@@ -41,7 +41,7 @@ def describe(name: str) -> Iterator[str]:
 
     document = contract.document(name)
     if name not in get_args(contract.TableName):
-        yield f"run, version {document['version']}: {document['description']}"
+        yield f"{name}, version {document['version']}: {document['description']}"
         yield from _properties(document, "")
         return
     yield f"{name}, version {document['version']}: {document['meaning']}"
@@ -55,6 +55,7 @@ def _properties(document: dict[str, Any], prefix: str) -> Iterator[str]:
     for key, value in document.get("properties", {}).items():
         kinds = value.get("type", [])
         kind = kinds if isinstance(kinds, str) else " or ".join(kinds)
+        kind = kind or ", ".join(map(str, value.get("enum", [])))
         yield from _entry(prefix + key, kind, value.get("description", ""))
         yield from _properties(value, f"{prefix}{key}.")
 

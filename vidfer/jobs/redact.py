@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-_NAMES = re.compile(r"(?i)key|secret|token|password|passwd|credential|connection_string|sas")
+_NAMES = re.compile(r"(?i)key|secret|token|password|passwd|credential|connection_string|(^|_)sas(_|$)")
 _SHORTEST = 6  # shorter values are flags and numbers
 _IN_URLS = re.compile(r"(?i)((?:signature|credential|security-token|sig|token|key|secret|password)[a-z-]*=)[^&\s'\"]+")
 

@@ -47,6 +47,7 @@ class Tally:
         frames: Frames analysed in this run.
         reasons: Why sources failed or were rejected, also before it.
         workers: How many work at a time.
+        busy: How many of them have a task.
         began: When it began to hand out tasks, by `time.monotonic`.
     """
 
@@ -59,6 +60,7 @@ class Tally:
     frames: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     workers: int = 0
+    busy: int = 0
     began: float = field(default_factory=time.monotonic)
 
     def count(self, state: str) -> int:
@@ -217,6 +219,7 @@ class _Driver:
     def _collect(self, executor: Executor) -> None:
         for finished in executor.wait(_TICK_S):
             self._take(finished.task, finished.record or self._died(finished))
+        self._tally.busy = executor.pending
         if time.monotonic() >= self._manifest_due:
             began = time.monotonic()
             write_manifest(self._dataset)

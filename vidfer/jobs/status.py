@@ -171,7 +171,7 @@ def _runs(dataset: Dataset) -> list[Run]:
 
 
 def _state_of(run: Run, newest: float) -> str:
-    if run.host != socket.gethostname():
+    if run.host != socket.gethostname() or os.name != "posix":  # elsewhere looking for a process may end it
         return "running" if time.time() - max(newest, run.began) < _QUIET_S else "unknown"
     try:
         os.kill(run.pid, 0)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from vidfer.jobs import remote
 from vidfer.jobs.dataset import NAME, Dataset
 from vidfer.jobs.ledger import LedgerFile
 from vidfer.jobs.redact import without_secrets
+from vidfer.jobs.scratch import Scratch
 from vidfer.jobs.units import DONE, FAILED, REJECTED, SPLIT, Record, Task, unit_of
 from vidfer.media.inputs import PHOTO_SUFFIXES, sha256_of
 from vidfer.pipeline.options import ProcessOptions, config_hash
@@ -80,7 +79,7 @@ class Worker:
         self._models = Models(setup.options.device, setup.options.precision)
         self._dataset.agree_on("models", self._models.hashes)
         self._config = config_hash(setup.options.deciding(), self._models.hashes)
-        self._ledger = LedgerFile(self._dataset.ledger)
+        self._ledger, self._scratch = LedgerFile(self._dataset.ledger), Scratch()
 
     def work(self, task: Task) -> Record:
         """Do a task and write down what became of it.
@@ -91,8 +90,10 @@ class Worker:
         """
         began = time.perf_counter()
         found: dict[str, Any] = {}
+        local = task.source.name
         try:
             with self._file(task) as path:
+                local = str(path)
                 self._do(task, path, found)
             state, reason = SPLIT if task.part is None and found.get("parts") else DONE, None
         except (OutputError, ModelError):
@@ -110,7 +111,7 @@ class Worker:
             attempt=task.attempt,
             host=self._host,
             ended=time.time(),
-            reason=reason,
+            reason=reason and reason.replace(local, task.source.name),
             **{"seconds": round(time.perf_counter() - began, 3), **found},
         )
         if state != SPLIT and (state != DONE or task.part in (None, task.parts)):
@@ -130,11 +131,10 @@ class Worker:
         if not remote.is_remote(name):
             yield Path(name)
             return
-        folder = Path(tempfile.mkdtemp(prefix="vidfer-"))
         try:
-            yield remote.fetch(name, folder)
+            yield remote.fetch(name, self._scratch.empty())
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._scratch.remove()
 
     def _do(self, task: Task, path: Path, found: dict[str, Any]) -> None:
         """Do a task; `found` gets what is known, also when that fails."""
