@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from mot_score import Boxes, read_table, score
 
+from vidfer.media.cores import VARIABLE, available_cores
 from vidfer.pipeline.models import Models
 from vidfer.pipeline.options import ProcessOptions
 from vidfer.pipeline.results import Outputs
@@ -43,8 +44,7 @@ def looped(clip: Path, seconds: float, folder: Path) -> Path:
 
 
 def _load(options: ProcessOptions, cores: int) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    os.environ[VARIABLE] = str(cores)
     _models.append(Models(options.device, options.precision))
 
 
@@ -69,8 +69,9 @@ def _stitch(
 
 def compare(path: Path, slice_s: float, processes: int, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """All figures of one clip."""
+    cores = available_cores()
     one, many = (ProcessOptions(output_dir=folder / name, render=False, **settings) for name in ("one", "many"))
-    with ProcessPoolExecutor(1, initializer=_load, initargs=(one, os.cpu_count() or 1)) as pool:
+    with ProcessPoolExecutor(1, initializer=_load, initargs=(one, cores)) as pool:
         pool.submit(time.sleep, 0).result()
         began = time.perf_counter()
         one_cpu_s = pool.submit(_one_pass, path, one).result()
@@ -80,13 +81,13 @@ def compare(path: Path, slice_s: float, processes: int, settings: dict[str, Any]
     plan_s, plan_cpu_s = time.perf_counter() - began, time.process_time() - before
     folders = [folder / f"slice-{part.number}" for part in parts]
     outputs = Outputs.of(folder / "many", path.stem)
-    with ProcessPoolExecutor(processes, initializer=_load, initargs=(many, os.cpu_count() or 1)) as pool:
+    with ProcessPoolExecutor(processes, initializer=_load, initargs=(many, max(1, cores // processes))) as pool:
         list(pool.map(time.sleep, [0.1] * processes))
         began = time.perf_counter()
         running = [pool.submit(_analyse, path, many, *pair) for pair in zip(parts, folders, strict=True)]
         done = [future.result() for future in running]
         slices_s = time.perf_counter() - began
-    with ProcessPoolExecutor(1, initializer=_load, initargs=(many, os.cpu_count() or 1)) as pool:
+    with ProcessPoolExecutor(1, initializer=_load, initargs=(many, cores)) as pool:
         pool.submit(time.sleep, 0).result()
         began = time.perf_counter()
         stitch_cpu_s, report, peak_kb = pool.submit(_stitch, path, many, parts, folders, outputs).result()
