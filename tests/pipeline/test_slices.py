@@ -342,7 +342,7 @@ def test_keys_tell_content_options_and_borders_apart(tmp_path, short_overlap, mo
 
 @pytest.mark.slow
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["composite_dev", "interview2", "WolfgangLanger_Pexels", "nasa_13013"])
+@pytest.mark.parametrize("name", ["composite_dev", "interview2", "WolfgangLanger_Pexels", "short_hamilton_clip"])
 def test_real_videos(tmp_path, shared_videos, models, name):
     """A minute of each, in slices of random lengths."""
     path = kill.looped(shared_videos / f"{name}.mp4", 60, tmp_path)
