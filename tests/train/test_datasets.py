@@ -40,7 +40,7 @@ def names(rows):
 AFFECT = [
     *((0, 0.1, 0.2), (7, -0.5, 0.5)),
     *((8, 0.3, -0.3), (9, -2, -2), (10, -2, -2)),
-    *((11, 0, 0), (1, 1.5, 0), (2, "nan", 0)),
+    *((11, 0, 0), (1, 1.5, 0), (2, "nan", 0), ("nan", 0, 0), ("inf", 0, 0)),
 ]
 
 
@@ -55,7 +55,7 @@ def check_affectnet(splits, summary):
         "valence_arousal is not two numbers from -1 to 1": 2,
         "neither expression nor valence": 1,
         "no face": 1,
-        "expression is not one of 0 to 10": 1,
+        "expression is not one of 0 to 10": 3,
     }
 
 

@@ -94,7 +94,7 @@ def _read_list(path: Path, source: Source) -> Iterator[Sample]:
 
 def _labels(affect: list[float], box: F32 | None, points: F32 | None, where: str, source: Source) -> Labels | None:
     expression, valence, arousal = affect
-    if not (expression == int(expression or 0) and 0 <= expression <= _LAST):
+    if expression not in range(_LAST + 1):  # NaN is not
         source.tally.leave_out(f"expression is not one of 0 to {_LAST}", where)
         return None
     known = _MISSING not in (valence, arousal)
