@@ -18,7 +18,7 @@ from vidfer.vision.session import CARD_KEY
 
 SIDE = 32
 POINTS5 = np.array([[10, 12], [22, 12], [16, 18], [11, 24], [21, 24]], np.float32)  # px of 32x32
-BOX = np.array([4, 4, 28, 28], np.float32)
+BOX = np.array([3.5, 3.5, 27.5, 27.5], np.float32)  # of the face from 4 to 28: pixels count from their centres
 COLOURS = {"happiness": (200, 60, 60), "neutral": (60, 200, 60), "sadness": (60, 60, 200)}
 
 

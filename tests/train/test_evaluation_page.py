@@ -147,7 +147,7 @@ def test_points_and_boxes_are_drawn_where_they_are(pages):
     points = [path for path in guesses if "h0" in path]
     assert points
     assert all(path.startswith(first) for path in points)
-    box = f"M{4.5 * 100 / 32:.1f} {4.5 * 100 / 32:.1f}H{28.5 * 100 / 32:.1f}"
+    box = f"M{4 * 100 / 32:.1f} {4 * 100 / 32:.1f}H{28 * 100 / 32:.1f}"
     assert any(path.startswith(box) for path in guesses)
 
 

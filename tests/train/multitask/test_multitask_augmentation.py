@@ -109,6 +109,14 @@ def test_a_mirrored_crop_says_left_of_what_is_left():
     assert turned["landmarks"][0, 0] == pytest.approx(plain["landmarks"][0, 1] * (-1, 1) + (SIDE - 1, 0))
 
 
+def test_the_box_of_what_is_in_the_middle_of_its_crop_is_there_mirrored_or_not():
+    picture, places = dotted()
+    plain = augmented(source([picture], [places]), np.array([0]), STILL, np.random.default_rng(0))
+    turned = augmented(source([picture], [places]), np.array([0]), only(flip=1.0), np.random.default_rng(0))
+    assert turned["box"] == pytest.approx(plain["box"], abs=1e-4)
+    assert plain["box"][0].reshape(2, 2).mean(0) == pytest.approx((SIDE - 1) / 2, abs=1e-4)
+
+
 @pytest.mark.parametrize("count", [4, 5, 15, 68, 478])
 def test_a_crop_flipped_twice_is_itself(count):
     rng = np.random.default_rng(0)
@@ -140,7 +148,7 @@ def test_the_depth_of_points_grows_with_the_crop():
 def test_boxes_of_upright_crops_move_with_the_picture_and_turned_ones_keep_their_area():
     box = np.array([[20.0, 20, 60, 60]], np.float32)
     upright = crop_transform(np.array([[10.0, 10, 90, 90]], np.float32), 0.0, 48)
-    assert moved_boxes(upright, box)[0] == pytest.approx((box[0] - 50 + 0.5) * 0.5 + 23.5, abs=1e-4)
+    assert moved_boxes(upright, box)[0] == pytest.approx((box[0] - 50) * 0.5 + 23.5, abs=1e-4)
     turned = crop_transform(np.array([[10.0, 10, 90, 90]], np.float32), 30.0, 48)
     width, height = moved_boxes(turned, box)[0, 2:] - moved_boxes(turned, box)[0, :2]
     assert (width, height) == pytest.approx((20, 20), rel=1e-4)  # a round face is as large in any turn

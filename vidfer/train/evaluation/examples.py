@@ -141,7 +141,9 @@ def _points_path(points: F32, transform: F32, scale: float) -> str:
 
 
 def _box_path(box: F32, transform: F32, scale: float) -> str:
-    (x0, y0), (x1, y1) = ((apply_transform(transform[None], box.reshape(1, 2, 2))[0] + 0.5) * scale).tolist()
+    # A box counts from the edge of the first pixel, as the path does.
+    corners = apply_transform(transform[None], box.reshape(1, 2, 2) - 0.5)[0] + 0.5
+    (x0, y0), (x1, y1) = (corners * scale).tolist()
     return f"M{x0:.1f} {y0:.1f}H{x1:.1f}V{y1:.1f}H{x0:.1f}z"
 
 

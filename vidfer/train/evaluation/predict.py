@@ -126,7 +126,8 @@ def _said(about: About, parts: list[dict[str, F32]], transform: F32) -> Said:
         more = [k for k in sorted(own) if k > few]
         if few not in own and more:
             points[few] = reduced(points[more[0]], few)
-    box = apply_transform(back, heads["box"].reshape(-1, 2, 2)).reshape(-1, 4) if "box" in heads else None
+    # What networks tell counts from the centre of the first pixel, boxes of tables from its edge.
+    box = apply_transform(back, heads["box"].reshape(-1, 2, 2)).reshape(-1, 4) + 0.5 if "box" in heads else None
     return Said(
         about=about, transform=transform, heads=heads, points=points, reduced=frozenset(points) - own, box_px=box
     )

@@ -33,12 +33,12 @@ def seen(picture: U8, transform: F32, side: int) -> U8:
 
 
 def moved_boxes(transform: F32, box_px: F32) -> F32:
-    """Boxes f32[N,4] after similarity transforms f32[N,2,3].
+    """Boxes f32[N,4] after similarity transforms f32[N,2,3], in px that count from the centre of the first one.
 
-    A face is more like the ellipse in its box than like its corners, which a turn would carry outwards: at 15 degrees
-    the box around them is a fifth larger, though the face is not.
+    Boxes of tables count from its edge. A face is more like the ellipse in its box than like its corners, which a turn
+    would carry outwards: at 15 degrees the box around them is a fifth larger, though the face is not.
     """
-    middle, half = (box_px[:, :2] + box_px[:, 2:]) / 2, (box_px[:, 2:] - box_px[:, :2]) / 2
+    middle, half = (box_px[:, :2] + box_px[:, 2:] - 1) / 2, (box_px[:, 2:] - box_px[:, :2]) / 2
     centre = apply_transform(transform, middle[:, None].astype(np.float32))[:, 0]
     reach = np.sqrt(np.einsum("nij,nj->ni", transform[:, :, :2] ** 2, half**2))
     return np.concatenate([centre - reach, centre + reach], 1).astype(np.float32)
