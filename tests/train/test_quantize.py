@@ -77,7 +77,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quantized(path: Path, inputs: list[np.ndarray]) -> Any:
-    return quantize_graph(onnx.load(str(path)), lambda graph, names: twin._observe(graph, names, inputs))
+    return quantize_graph(onnx.load(str(path)), lambda graph, names: twin.observe(graph, names, inputs))
 
 
 def fused(model: Any, tmp_path: Path) -> Counter[str]:

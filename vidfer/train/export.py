@@ -64,21 +64,14 @@ def export_onnx(
     model = model.eval().cpu().float()
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / path.name
-        with warnings.catch_warnings():
-            # The TorchScript exporter is announced to go; its successor needs onnxscript. Tracer warnings are about
-            # sizes taken as constants, which the verification below would find out.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                model,
-                (example,),
-                str(draft),
-                input_names=[input_name],
-                output_names=list(output_names),
-                dynamic_axes={name: dict(axes) for name, axes in dynamic_axes.items()},
-                opset_version=OPSET,
-                dynamo=False,
-            )
-        _shorten_names(draft)
+        write_graph(
+            model,
+            draft,
+            example=example,
+            input_name=input_name,
+            output_names=output_names,
+            dynamic_axes=dynamic_axes,
+        )
         store_card(draft, card)
         differences = _differences(model, draft, input_name, output_names, verify, tolerance)
         shapes = [list(given.shape) for given in verify]
@@ -91,6 +84,33 @@ def export_onnx(
         temporary.replace(path)
     write_sum(path)
     return stored
+
+
+def write_graph(
+    model: nn.Module,
+    path: Path,
+    *,
+    example: Tensor,
+    input_name: str,
+    output_names: Sequence[str],
+    dynamic_axes: Mapping[str, Mapping[int, str]],
+) -> None:
+    """Write a network in evaluation mode as ONNX; arguments as for `export_onnx`."""
+    with warnings.catch_warnings():
+        # The TorchScript exporter is announced to go; its successor needs onnxscript. Tracer warnings are about
+        # sizes taken as constants, which comparing with torch finds out.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (example,),
+            str(path),
+            input_names=[input_name],
+            output_names=list(output_names),
+            dynamic_axes={name: dict(axes) for name, axes in dynamic_axes.items()},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    _shorten_names(path)
 
 
 def _shorten_names(path: Path) -> None:
@@ -137,10 +157,15 @@ def _differences(
 def store_card(path: Path, card: Mapping[str, Any]) -> None:
     """Put a card into an ONNX file in place of the one it has."""
     graph = onnx.load(str(path))
+    set_card(graph, card)
+    onnx.save(graph, str(path))
+
+
+def set_card(graph: onnx.ModelProto, card: Mapping[str, Any]) -> None:
+    """Put a card into a graph in place of the one it has."""
     del graph.metadata_props[:]
     entry = graph.metadata_props.add()
     entry.key, entry.value = CARD_KEY, json.dumps(card, ensure_ascii=False, separators=(",", ":"))
-    onnx.save(graph, str(path))
 
 
 def write_sum(path: Path) -> str:

@@ -66,7 +66,7 @@ class Graph:
     def pool_means(self) -> None:
         """Means over height and width become pooling, which ONNX Runtime has for bytes."""
         for node in [n for n in self.nodes if n.op_type == "ReduceMean"]:
-            given = _attributes(node)
+            given = attributes(node)
             if [axis % 4 for axis in given.get("axes", [])] != [2, 3]:
                 continue
             (source,), (target,) = node.input, node.output
@@ -74,6 +74,30 @@ class Graph:
             pooled = f"{target}_pooled" if flat else target
             new = [helper.make_node("GlobalAveragePool", [source], [pooled])]
             self.replace([node], new + ([helper.make_node("Flatten", [pooled], [target])] if flat else []))
+
+    def transpose_first(self) -> None:
+        """A picture that is normalised in the same way in all colours is transposed as bytes, before that."""
+        chain = [*self._ways_in()]
+        while len(chain) == 1 or chain[-1].op_type in ("Sub", "Div", "Mul"):
+            chain += self.readers(chain[-1].output[0])[:1]
+        cast, *scaling, transpose = chain
+        values = self.values()
+        numbers = [np.unique(values[node.input[1]]) for node in scaling if node.input[1] in values]
+        if cast.op_type != "Cast" or transpose.op_type != "Transpose" or any(len(found) != 1 for found in numbers):
+            return
+        first, last = transpose.output[0], f"{PIXELS}_first"
+        for node, number in zip(scaling, numbers, strict=True):
+            node.input[1] = self.store(f"{node.output[0]}_number", number.reshape(()))
+        moved = helper.make_node("Transpose", [self.picture], [last], perm=attributes(transpose)["perm"])
+        cast.input[0] = last
+        (scaling or [cast])[-1].output[0] = first
+        self.nodes.remove(transpose)
+        self.nodes.insert(list(self.nodes).index(cast), moved)
+
+    def reads_bytes(self) -> bool:
+        """Whether `take_bytes` can turn the first layers into bytes."""
+        (first, *more) = self._ways_in()
+        return not more and first.op_type == "Transpose" and attributes(first)["perm"] == [0, 3, 1, 2]
 
     def take_bytes(self) -> None:
         """Transpose, Cast and normalisation in front of the first convolution become one DequantizeLinear.
@@ -119,7 +143,7 @@ class Graph:
         """
         (conv,) = self.readers(PIXELS)
         columns = self.values()[conv.input[1]].shape[-1]
-        given = _attributes(conv)
+        given = attributes(conv)
         (relu, *more) = self.readers(conv.output[0])
         wanted = {"strides": [2, 2], "pads": [1, columns - 2] * 2, "dilations": [1, 1], "group": 1}
         if self.values()[conv.input[1]].shape[1:] not in ((3, 3, 3), (3, 3, 2)):
@@ -160,7 +184,7 @@ class Graph:
         """Doubling of a map by nearest neighbours becomes copies of rows and columns: 20 us in place of 110."""
         values = self.values()
         for node in [n for n in self.nodes if n.op_type == "Resize"]:
-            given = _attributes(node)
+            given = attributes(node)
             scales = values.get(node.input[2]) if len(node.input) == 3 else None
             if given.get("mode") != b"nearest" or scales is None or scales.tolist() != [1, 1, 2, 2]:
                 continue
@@ -181,7 +205,8 @@ class Graph:
             )
 
 
-def _attributes(node: NodeProto) -> dict[str, Any]:
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """Attributes of a node by name."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 

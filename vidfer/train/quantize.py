@@ -23,10 +23,13 @@ from vidfer.train.graph import PIXELS, Graph
 from vidfer.train.ranges import Observe, best_ranges, scale_and_zero
 
 # What gives a value at several places or in another order, but no new ones: such a node keeps the range of its input.
-_SAME_VALUES = ("Transpose", "Reshape", "Flatten", "Resize", "Slice")
-_QUANTISED = ("Conv", "Gemm", "Relu", "Add", "Mul", "Concat", "GlobalAveragePool", "Sigmoid", *_SAME_VALUES)
+_SAME_VALUES = ("Transpose", "Reshape", "Flatten", "Resize", "Slice", "MaxPool")
+# Activations that only cut values off: what goes into them needs no range of its own.
+_CUTTING = ("Relu", "Clip")
+_ACTIVATIONS = (*_CUTTING, "LeakyRelu")
+_QUANTISED = ("Conv", "Gemm", *_ACTIVATIONS, "Add", "Mul", "Concat", "GlobalAveragePool", "Sigmoid", *_SAME_VALUES)
 # Where the quantised part may end. Outputs of a convolution without an activation are raw heads: they need floats.
-_LAST = ("Relu",)
+_LAST = _ACTIVATIONS
 _WITH_WEIGHTS = ("Conv", "Gemm")
 # Weights of a matrix below which bytes save nothing, but where it is for every cell of a map.
 _SMALL_MATRIX = 20_000
@@ -45,8 +48,8 @@ def quantize_graph(network: ModelProto, observe: Observe) -> ModelProto:
     graph = _Quantizer(network)
     graph.lift_constants()
     graph.pool_means()
-    graph.take_bytes()
-    graph.widen_stem()
+    graph.transpose_first()
+    graph.take_bytes_or_floats()
     graph.repeat_pixels()
     nodes = graph.quantisable()
     if not any(node.op_type == "Conv" for node in nodes):
@@ -56,11 +59,28 @@ def quantize_graph(network: ModelProto, observe: Observe) -> ModelProto:
 
 
 class _Quantizer(Graph):
-    """A graph whose nodes become integers."""
+    """A graph whose nodes become integers.
+
+    Attributes:
+        source: The tensor that the first convolution reads.
+    """
+
+    source = PIXELS
+
+    def take_bytes_or_floats(self) -> None:
+        """Take the picture's bytes as they are, or normalise it in float32 and make bytes of that.
+
+        The latter where colours are normalised differently, or made one grey: 3 zero points are not one.
+        """
+        if self.reads_bytes():
+            self.take_bytes()
+            self.widen_stem()
+        else:
+            self.source = next(node for node in self.nodes if node.op_type == "Conv").input[0]
 
     def quantisable(self) -> list[NodeProto]:
         """Nodes between the picture and the last ReLU on every way to the outputs."""
-        constants, inside, reads = set(self.values()), {PIXELS}, {}
+        constants, inside, reads = set(self.values()), {self.source}, {}
         for node in self.nodes:
             read = node.input[:1] if node.op_type == "Slice" else node.input  # the others are where it begins and ends
             data = [name for name in read if name and name not in constants]
@@ -70,7 +90,7 @@ class _Quantizer(Graph):
                 reads[node.output[0]] = data
         nodes = [node for node in self.nodes if node.output[0] in reads]
         while True:
-            chosen = {PIXELS, *(node.output[0] for node in nodes)}
+            chosen = {self.source, *(node.output[0] for node in nodes)}
             left = [
                 node
                 for node in nodes
@@ -88,7 +108,7 @@ class _Quantizer(Graph):
 
     def _is_head(self, node: NodeProto) -> bool:
         """A matrix whose output stays a float."""
-        if node.op_type != "Gemm" or any(reader.op_type == "Relu" for reader in self.readers(node.output[0])):
+        if node.op_type != "Gemm" or any(reader.op_type in _ACTIVATIONS for reader in self.readers(node.output[0])):
             return False
         return not self._is_small(node)
 
@@ -100,13 +120,14 @@ class _Quantizer(Graph):
 
     def measured(self, nodes: Sequence[NodeProto]) -> dict[str, str]:
         """Tensors that become bytes -> the tensor whose range they take; what goes into a ReLU does not."""
-        found: dict[str, str] = {}
+        found = {} if self.source == PIXELS else {self.source: self.source}
         for node in nodes:
             out = node.output[0]
             readers = self.readers(out)
             if self._is_head(node):
                 continue
-            if node.op_type in (*_WITH_WEIGHTS, "Add", "Mul") and [reader.op_type for reader in readers] == ["Relu"]:
+            cut = [reader.op_type in _CUTTING for reader in readers] == [True]
+            if node.op_type in (*_WITH_WEIGHTS, "Add", "Mul") and cut:
                 continue
             found[out] = found[node.input[0]] if node.op_type in _SAME_VALUES else out
         return found
@@ -115,7 +136,7 @@ class _Quantizer(Graph):
         """Put Quantize/DequantizeLinear behind every tensor with a range; weights and biases become integers."""
         weighted = {node.output[0] for node in nodes if node.op_type in _WITH_WEIGHTS}
         values = self.values()
-        scale = {PIXELS: np.float32(values[f"{PIXELS}_scale"])}
+        scale = {PIXELS: np.float32(values[f"{PIXELS}_scale"])} if self.source == PIXELS else {}
         behind: dict[str, str] = {}
         new: list[NodeProto] = []
         for node in list(self.nodes):
@@ -146,12 +167,12 @@ class _Quantizer(Graph):
         steps = weight / scale.reshape(-1, *(1,) * (weight.ndim - 1))
         rounded = np.clip(np.rint(steps), -127, 127).astype(np.int8)
         bias_scale = (scale * input_scale).astype(np.float32)
-        bias = np.rint(values[node.input[2]].astype(np.float64) / bias_scale)
+        integer = [(1, rounded, scale)]
+        if len(node.input) > 2:
+            bias = np.rint(values[node.input[2]].astype(np.float64) / bias_scale)
+            integer.append((2, np.clip(bias, -(2**31) + 1, 2**31 - 1).astype(np.int32), bias_scale))
         new = []
-        for i, integers, of in (
-            (1, rounded, scale),
-            (2, np.clip(bias, -(2**31) + 1, 2**31 - 1).astype(np.int32), bias_scale),
-        ):
+        for i, integers, of in integer:
             stem = f"{node.output[0]}_{'weight' if i == 1 else 'bias'}"
             parameters = [self.store(stem, integers), self.store(f"{stem}_scale", of)]
             parameters.append(self.store(f"{stem}_zero", np.zeros(len(of), integers.dtype)))

@@ -59,7 +59,7 @@ def make_twin(
     """
     parent = Session(source, device="cpu")
     inputs = calibration(network, parent, data_dir, seed)
-    twin = quantize_graph(onnx.load(str(source)), lambda graph, names: _observe(graph, names, inputs))
+    twin = quantize_graph(onnx.load(str(source)), lambda graph, names: observe(graph, names, inputs))
     card = {
         **parent.card.details,
         "version": f"{parent.card.version}+int8",
@@ -139,7 +139,7 @@ class _Seen:
         return self._network.run(inputs)
 
 
-def _observe(graph: ModelProto, names: Sequence[str], inputs: Iterable[U8]) -> Iterator[dict[str, npt.NDArray[Any]]]:
+def observe(graph: ModelProto, names: Sequence[str], inputs: Iterable[U8]) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """The named tensors of a graph for every input."""
     watched = ModelProto()
     watched.CopyFrom(graph)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from vidfer.cli.train import dataset, evaluate, fit, label, networks, packaged
+from vidfer.cli.train import dataset, evaluate, export, fit, label, networks, packaged
 
 app = typer.Typer(help="Train networks on data of your own, or the packaged ones again.", no_args_is_help=True)
 
@@ -14,7 +14,7 @@ for command in (
     label.label,
     fit.fit,
     evaluate.evaluate,
-    packaged.export,
+    export.export,
     packaged.quantize,
 ):
     app.command(command.__name__)(command)

@@ -1,10 +1,10 @@
-"""``vidfer train export|quantize`` of the two packaged networks."""
+"""``vidfer train quantize``, and what is the same in all commands of the two packaged networks."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import click
 import typer
@@ -26,9 +26,6 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides which ro
 ModelFile = Annotated[
     Path | None, typer.Option("--model", metavar="FILE", help="An exported network; by default the packaged one.")
 ]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="The ONNX file; by default in RUN.")
-]
 Twin = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="The twin; by default NAME.int8.onnx beside its parent."),
@@ -37,34 +34,6 @@ Precision = Annotated[
     str,
     typer.Option("--precision", click_type=click.Choice(["float32", "int8"]), help="Which of the packaged networks."),
 ]
-Which = Annotated[
-    str | None,
-    typer.Option(
-        "--which",
-        click_type=click.Choice(["best", "last"]),
-        help="Which checkpoint of the run; by default as for the packaged network.",
-    ),
-]
-
-
-def export(network: Network, data: Data, run: Run, output: Output = None, which: Which = None) -> None:
-    """Write a trained network as ONNX.
-
-    It is compared with torch, calibrated and measured on DATA, and gets a card with all of that. Prints the card.
-    """
-    destination = output or run / f"{network}.onnx"
-    settings: dict[str, Any] = {"which": which} if which else {}
-    with torch_needed():
-        settings |= {"data_dir": data_folder(data), "command": _command(network, run)}
-        if network == DETECTOR:
-            from vidfer.train.detector_run import export_detector
-
-            card = export_detector(run, destination, **settings)
-        else:
-            from vidfer.train.faces_run import export_faces
-
-            card = export_faces(run, destination, **settings)
-    print(json.dumps(card, indent=2))
 
 
 def quantize(network: Network, data: Data, model: ModelFile = None, output: Twin = None, seed: Seed = 0) -> None:
@@ -93,7 +62,7 @@ def data_folder(data: Path) -> Path:
     return data
 
 
-def _command(network: str, run: Path) -> str:
+def fit_command(network: str, run: Path) -> str:
     """The command that made a run, for the card; folders of this machine stay out of it."""
     from vidfer.train.loop import STATE
 

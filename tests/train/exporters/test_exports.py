@@ -1,0 +1,138 @@
+"""Every format, loaded again by its own program, says what torch says, and keeps its card."""
+
+from __future__ import annotations
+
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from io import StringIO
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="EXPORTS ARE NOT TESTED: no torch")
+onnx = pytest.importorskip("onnx", reason="EXPORTS ARE NOT TESTED: no onnx")
+
+from exported_runs import SIDE, make_run, make_table, recipe  # noqa: E402
+
+from vidfer.cli import app as cli  # noqa: E402
+from vidfer.train.evaluation.network import OnnxNetwork  # noqa: E402
+from vidfer.train.exporters.compare import pictures  # noqa: E402
+from vidfer.train.exporters.formats import FORMATS, make_exporter  # noqa: E402
+from vidfer.train.multitask.trained import load_trained  # noqa: E402
+
+NEEDS = {"openvino": "openvino", "tflite": "ai_edge_litert", "keras": "keras"}
+# A chain of ReLUs that takes bytes, and a residual network with everything else: depthwise, leaky, attention, grey.
+RECIPES = {
+    "fast": recipe("fast"),
+    "separable": recipe("separable", attention=True, grey=True, landmarks=478),
+    "mobilenet_v2": recipe("mobilenet_v2", landmarks=5, side=2 * SIDE),
+    "resnet18": recipe("resnet18_small", landmarks=15),
+}
+# Layers of the other two that those have not are seen by the format that has to know each kind of layer.
+QUICK = {*[(name, form) for form in FORMATS for name in ("fast", "separable")], ("mobilenet_v2", "keras")}
+QUICK |= {("resnet18", "keras")}
+CASES = [
+    pytest.param(name, form, marks=() if (name, form) in QUICK else pytest.mark.slow)
+    for form in FORMATS
+    for name in RECIPES
+    if (name, form) != ("mobilenet_v2", "onnx-int8")  # noise of 17 bottlenecks that learned nothing
+]
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory):
+    """The run of a recipe."""
+    folder = tmp_path_factory.mktemp("runs")
+    return cache(lambda name: make_run(folder / name, RECIPES[name]))
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory, run_of):
+    """Export by the command; gives the file and what was said."""
+    folder = tmp_path_factory.mktemp("exports")
+    table = make_table(folder / "faces.parquet")
+
+    def made(name, form):
+        path = folder / name / form / f"net{FORMATS[form].suffix}"
+        said, hints = StringIO(), StringIO()
+        data = ["--data", str(table)] if form == "onnx-int8" else []
+        with redirect_stdout(said), redirect_stderr(hints):
+            code = cli.run(["train", "export", str(run_of(name)), "--format", form, "-o", str(path), *data])
+        assert code == 0, hints.getvalue()
+        return path, said.getvalue(), hints.getvalue()
+
+    return cache(made)
+
+
+@pytest.mark.parametrize(("name", "form"), CASES)
+def test_an_export_says_what_torch_says(name, form, run_of, export):
+    if form in NEEDS:
+        pytest.importorskip(NEEDS[form], reason=f"EXPORT AS {form.upper()} IS NOT TESTED: no {NEEDS[form]}")
+    wanted, folder = FORMATS[form], run_of(name)
+    path, said, hints = export(name, form)
+    exporter, net = make_exporter(form), load_trained(folder).net
+    left = sorted(file.name for file in path.parent.iterdir())
+    assert left == sorted(file.name for file in exporter.files(path))
+
+    card, side = exporter.read_card(path), net.input_px
+    assert json.loads(said) == card
+    assert hints.splitlines()[-1].startswith(f"{path}: ")
+    assert card["recipe"] == load_trained(folder).recipe.as_dict()
+    assert card["input"] == {"name": "image", "dtype": "uint8", "shape": [None, side, side, 3], "colour": "RGB"}
+    assert [head["name"] for head in card["heads"]] == list(net.heads.names)
+    assert set(card["verification"].get("heads", card["verification"].get("largest_difference"))) == set(
+        net.heads.names
+    )
+    assert (card["format"], card["precision"]) == (form, wanted.precision)
+
+    predict = exporter.load(path)
+    for batch in (3, 1, 8):  # others than those that it was compared on
+        given = pictures(batch, side, 5)
+        with torch.no_grad():
+            expected = {head: values.numpy() for head, values in net(torch.from_numpy(given)).items()}
+        got = predict(given)
+        for head, values in expected.items():
+            assert got[head].shape == values.shape
+            if wanted.tolerance is not None:
+                assert np.abs(got[head] - values).max() <= wanted.tolerance * max(1.0, np.abs(values).max())
+            elif batch > 1:  # how they vary from picture to picture
+                both = [(said - said.mean(0)).ravel() for said in (got[head], values)]
+                assert np.corrcoef(*both)[0, 1] > 0.8
+        assert batch == 1 or all(np.ptp(values, axis=0).max() > 1e-3 for values in expected.values())
+
+
+def test_the_checkpoint_is_a_network_again(run_of, export):
+    from vidfer.train.exporters.checkpoint import load_checkpoint
+
+    again, net = load_checkpoint(export("fast", "checkpoint")[0]), load_trained(run_of("fast")).net
+    assert again.heads == net.heads
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in net.state_dict().items())
+
+
+def test_the_onnx_file_can_be_evaluated(export):
+    about = OnnxNetwork(export("separable", "onnx")[0]).about
+    assert (about.input_px, about.emotions) == (SIDE, ("neutral", "happiness", "anger"))
+    assert set(about.heads) == {"emotion", "valence_arousal", "landmarks", "box"}
+
+
+def test_float16_is_half_as_large_and_scales_heads_in_float32(export):
+    half, whole = (export("fast", form)[0] for form in ("onnx-fp16", "onnx"))
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    graph = onnx.load(str(half)).graph
+    floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    readers = {node.op_type for node in graph.node if floats.intersection(node.input)}
+    assert readers == {"Add", "Mul"}
+    assert {output.type.tensor_type.elem_type for output in graph.output} == {onnx.TensorProto.FLOAT}
+
+
+def test_int8_takes_the_picture_as_it_is_unless_it_is_made_grey(export):
+    first = {}
+    for name in ("fast", "separable"):
+        nodes = [node.op_type for node in onnx.load(str(export(name, "onnx-int8")[0])).graph.node]
+        first[name] = nodes[: nodes.index("Conv")]
+        assert nodes.count("Conv") > 10
+    assert "Cast" not in first["fast"]
+    assert "Cast" in first["separable"]
+    assert ("QuantizeLinear", "DequantizeLinear") in pairwise(first["separable"])
