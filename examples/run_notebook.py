@@ -1,6 +1,6 @@
 """Runs a notebook and keeps what it shows in it: ``python examples/run_notebook.py [NOTEBOOK]``.
 
-A plain Python is enough: no Jupyter server, no kernel. The tests run analysis.ipynb with it.
+A plain Python is enough: no Jupyter server, no kernel. The tests run both notebooks with it.
 """
 
 from __future__ import annotations
