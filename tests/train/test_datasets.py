@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import cv2
 import layouts
@@ -237,6 +238,35 @@ def test_mesh_lists(tmp_path):
         "a value is no number": 1,
         "split is not train, val or test": 1,
     }
+
+
+@pytest.mark.parametrize("kind", ["affectnet", "ibug", "mesh"])
+def test_lists_name_no_pictures_outside_of_their_folder(tmp_path, kind):
+    folder, outside = tmp_path / "given", layouts.save(tmp_path / "mine" / "secret.jpg", 1)
+    if kind == "affectnet":
+        path = layouts.affectnet_csv(folder, "training", [(1, 0, 0)] * 4)
+        names = ["pictures/0/training0.jpg", "../mine/secret.jpg", str(outside), "pictures/../../mine/secret.jpg"]
+        lines = path.read_text().splitlines()
+        told = [name + line[line.index(",") :] for name, line in zip(names, lines[1:], strict=True)]
+        path.write_text("\n".join([lines[0], *told]))
+    elif kind == "ibug":
+        face = ((3, 4, 30, 31), layouts.points(68))
+        folder.mkdir()
+        path = layouts.ibug_xml(folder / "all.xml", [(f"{k}.jpg", *face) for k in range(4)])
+        text = path.read_text().replace("file='1.jpg'", "file='../mine/secret.jpg'")
+        text = text.replace("file='2.jpg'", f"file='{outside}'").replace(
+            "file='3.jpg'", "file='p/../../mine/secret.jpg'"
+        )
+        path.write_text(text)
+    else:
+        line = {"expression": "fear"}
+        path = layouts.mesh_csv(folder, [line | {"image": f"{k}.jpg"} for k in range(4)])
+        text = path.read_text().replace("\n1.jpg", "\n../mine/secret.jpg").replace("\n2.jpg", f"\n{outside}")
+        path.write_text(text.replace("\n3.jpg", "\np/../../mine/secret.jpg"))
+    reason = "picture is outside of the list's folder or --images"
+    assert build(tmp_path, kind, path, **NO_VAL)[1]["left_out"] == {reason: 3}
+    wide = build(tmp_path, kind, path, source=Source(images=Path("/")), keep_copies=True, **NO_VAL)[1]
+    assert (wide["rows"], wide["left_out"]) == (1, {"picture is missing": 3})  # an absolute name is inside of /
 
 
 def made_table(path, rows):

@@ -78,7 +78,6 @@ def _load(path: str) -> F32 | None:
 
 
 def _read_list(path: Path, source: Source) -> Iterator[Sample]:
-    root = source.images or path.parent
     split = {"training": "train", "validation": "val"}.get(path.stem.casefold())
     for where, (name, *told, x, y, w, h, landmarks) in read_lines(path, _COLUMNS, source.tally, _MORE):
         affect, box = numbers(told), numbers([x, y, w, h])
@@ -87,8 +86,7 @@ def _read_list(path: Path, source: Source) -> Iterator[Sample]:
             source.tally.leave_out("a value is no number", where)
             continue
         labels = _labels(affect.tolist(), box, points, where, source)
-        if labels is not None:
-            picture = str(root / name)
+        if labels is not None and (picture := source.picture(name, path.parent, where)) is not None:
             yield Sample(where=where, picture=picture, group=source.group_of(name), split=split, labels=labels)
 
 

@@ -72,7 +72,6 @@ def _read_xml(path: Path, source: Source) -> Iterator[Sample]:
     boxes.read()
     if not boxes.found:
         raise DataError(f"{path} holds no <box> with <part>s: 300-W's XML is a list of <image>s, as dlib has it")
-    root = source.images or path.parent
     split = next((SPLIT_NAMES[word] for word in path.stem.casefold().split("_") if word in SPLIT_NAMES), None)
     for file, attributes, parts in boxes.found:
         where = f"{path.name}, {file}"
@@ -87,7 +86,8 @@ def _read_xml(path: Path, source: Source) -> Iterator[Sample]:
             continue
         group = source.group_of(_MIRROR.sub("", str(Path(file).with_suffix(""))))
         labels = _labels(points.reshape(_COUNT, 2), box)
-        yield Sample(where=where, picture=str(root / file), group=group, split=split, labels=labels)
+        if (picture := source.picture(file, path.parent, where)) is not None:
+            yield Sample(where=where, picture=picture, group=group, split=split, labels=labels)
 
 
 def _read_points(folder: Path, source: Source) -> Iterator[Sample]:

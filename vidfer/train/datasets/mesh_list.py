@@ -24,7 +24,6 @@ COLUMNS = ("image", "expression", *_BOX, *(f"{axis}{i}" for i in range(478) for 
 def read_mesh_list(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
     """Faces with expression, box and mesh."""
     for path in paths:
-        root = source.images or path.parent
         for where, values in read_lines(path, COLUMNS, source.tally, ("split", "group")):
             name, expression, box, points = values[0], values[1], numbers(values[2:6]), numbers(values[6:-2])
             if box is None or points is None:
@@ -44,6 +43,5 @@ def read_mesh_list(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
                 box=None if np.isnan(box).all() else (x, y, w, h),
                 points={} if np.isnan(points).all() else {478: points.reshape(478, 3)},
             )
-            yield Sample(
-                where=where, picture=str(root / name), group=group, split=SPLIT_NAMES.get(split), labels=labels
-            )
+            if (picture := source.picture(name, path.parent, where)) is not None:
+                yield Sample(where=where, picture=picture, group=group, split=SPLIT_NAMES.get(split), labels=labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -79,6 +80,18 @@ class Source:
     emotion: str | None = None
     sets: tuple[str, ...] = ()
     tally: Tally = field(default_factory=Tally)
+
+    def picture(self, name: str, beside: Path, where: str) -> str | None:
+        """The file of a picture that a list in the folder `beside` names; None, and counted, where it is elsewhere.
+
+        Lists come from anywhere: none may put other pictures of this machine into a table.
+        """
+        root = os.path.abspath(self.images or beside)  # noqa: PTH100 (links stay as they are)
+        path = os.path.abspath(Path(root) / name)  # noqa: PTH100
+        if Path(path).is_relative_to(root):
+            return path
+        self.tally.leave_out("picture is outside of the list's folder or --images", where)
+        return None
 
     def group_of(self, name: str) -> str:
         """The group of a picture by its name within the data set."""
