@@ -95,7 +95,10 @@ def decode_image(data: bytes) -> U8:
     Raises:
         DataError: The picture cannot be decoded.
     """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:  # no bytes at all, or more pixels than OpenCV takes
+        image = None
     if image is None:
         raise DataError("the training file holds a picture that cannot be decoded; make the file again")
     grey = (image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all()

@@ -81,7 +81,7 @@ def test_rows_without_what_the_heads_ask_for_are_left_out_and_counted(tmp_path):
 def test_unreadable_pictures_are_left_out_and_counted(tmp_path):
     rows = faces(8)
     rows[2] = replace(rows[2], image=b"no picture")
-    rows[5] = replace(rows[5], image=rows[5].image[:20])
+    rows[5] = replace(rows[5], image=b"")
     found = prepared(tmp_path, rows)
     assert len(found.rows) == 6
     assert found.left_out == {"whose picture cannot be decoded": 2}

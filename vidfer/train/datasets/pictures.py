@@ -36,10 +36,8 @@ def load(sample: Sample) -> tuple[bytes, U8] | str:
     else:
         data = source()
     try:
-        pixels = decode_image(data) if data else None
-    except (DataError, cv2.error):
-        pixels = None
-    if pixels is None:
+        pixels = decode_image(data)
+    except DataError:
         return "picture cannot be decoded"
     return (data if data.startswith(_KEPT) else encode(pixels, ".png")), pixels
 
