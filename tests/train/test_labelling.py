@@ -256,6 +256,15 @@ def test_labels_are_sorted_and_logits_become_probabilities(tmp_path):
     np.testing.assert_allclose(affect, [[0.3, -0.4]], atol=1e-5)
 
 
+@pytest.mark.parametrize(("told", "as_they_are"), [([0.7, 0.2, 0.1], True), ([0.9, 0.8, 0.4], False)])
+def test_what_sums_to_more_than_all_is_no_probability(tmp_path, told, as_they_are):
+    path = made_teacher(tmp_path / "t.onnx", ["n", 3, 32, 32], {"all": np.array([told] * 3) / 3})
+    options = TeacherOptions(labels=("neutral", "happy", "sad"), **PLAIN)
+    emotions, _ = Teacher(path, options).label([np.full((40, 40, 3), 255, np.uint8)], NO_BOX)
+    expected = np.array(told) if as_they_are else np.exp(told) / np.exp(told).sum()
+    np.testing.assert_allclose(emotions[0, :3], expected, atol=1e-5)
+
+
 def test_the_face_in_the_box_is_what_it_sees(tmp_path):
     path = made_teacher(tmp_path / "t.onnx", ["n", 3, 32, 32], {"va": RED_BLUE})
     image = np.zeros((100, 100, 3), np.uint8)

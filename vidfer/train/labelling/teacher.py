@@ -22,6 +22,7 @@ from vidfer.vision.session import AnySession, Session, Tensor
 # Of ImageNet, which most networks start from.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _USUAL_PX = 224
+_ROUNDING = 0.01  # of probabilities as float16
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
 VALENCE, AROUSAL, UNUSED = "valence", "arousal", "-"
 
@@ -163,8 +164,12 @@ class Teacher:
 
 
 def _shares(values: F32) -> F32:
-    """Probabilities as they are, logits by softmax, over the expressions that count."""
-    if (values >= 0).all() and (values <= 1).all() and (values.sum(1) > 0).all():
+    """Probabilities as they are, logits by softmax, over the expressions that count.
+
+    Few logits may all lie between 0 and 1, but hardly sum to no more than 1.
+    """
+    total = values.sum(1)
+    if (values >= 0).all() and (total > 0).all() and (total <= 1 + _ROUNDING).all():
         powers = values
     else:
         powers = np.exp(values - values.max(1, keepdims=True))
