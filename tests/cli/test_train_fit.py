@@ -103,8 +103,11 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(folder
 
 def test_a_run_is_gone_on_with_by_what_it_was_begun_with(folder, capfd):
     assert fit(folder, "run", "--epochs", "1") == 0
+    capfd.readouterr()
+    (folder / "faces.parquet").rename(folder / "away")  # it is not read before that is known
     assert fit(folder, "run") == 2
     assert "holds a training run already" in capfd.readouterr().err
+    (folder / "away").rename(folder / "faces.parquet")
     assert fit(folder, "run", "--resume", "--seed", "3") == 2
     assert "seed=3 (was 0)" in capfd.readouterr().err
     (folder / "recipe.toml").write_text(RECIPE.replace("mixup = 0.3", "mixup = 0.1"))

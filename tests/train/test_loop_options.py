@@ -263,6 +263,7 @@ def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path):
         ({"plateau_factor": 1.5}, "between 0 and 1"),
         ({"early_stopping": -1}, "early_stopping must be at least 0"),
         ({"epochs": 0}, "epochs must be at least 1"),
+        ({"seed": -1}, "seed must be from 0 to 4294967295, got -1"),
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
     ],
 )

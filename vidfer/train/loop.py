@@ -47,8 +47,8 @@ from vidfer.train.optimizing import (
 from vidfer.train.run_log import LOG, RunLog
 
 __all__ = [
-    "BEST", "LAST", "LOG", "STATE", "LoopConfig", "Task", "TrainingProgress", "fit", "learning_rate", "load_weights",
-    "make_optimizer", "read_weights", "update_ema",
+    "BEST", "LAST", "LOG", "STATE", "LoopConfig", "Task", "TrainingProgress", "check_start", "fit", "learning_rate",
+    "load_weights", "make_optimizer", "read_weights", "update_ema",
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -139,9 +139,8 @@ def fit(
         ModelError: `run_dir` holds a run of another network.
         DataError: The loss is not finite any more, or the task gave too few batches.
     """
+    check_start(config, run_dir, resume=resume)
     run_dir.mkdir(parents=True, exist_ok=True)
-    if not resume and (run_dir / LAST).exists():
-        raise UsageError(f"{run_dir} holds a training run already: resume it, or choose another folder")
     _prepare(config)
     run = _Run(task, config, run_dir, settings or {}, progress)
     if resume and (run_dir / LAST).exists():
@@ -157,12 +156,22 @@ def fit(
         run.end_log()
 
 
-def _prepare(config: LoopConfig) -> None:
+def check_start(config: LoopConfig, run_dir: Path, *, resume: bool) -> None:
+    """Refuse what cannot begin, which `fit` does, too: reading the data may take long.
+
+    Raises:
+        UsageError: `run_dir` holds a run already and `resume` is off, or the device cannot be used.
+    """
+    if not resume and (run_dir / LAST).exists():
+        raise UsageError(f"{run_dir} holds a training run already: resume it, or choose another folder")
     try:
         torch.empty(0, device=config.device)
     except (AssertionError, RuntimeError) as error:
         reason = str(error).split("\n", 1)[0]
         raise UsageError(f"device {config.device!r} cannot be used: {reason}") from error
+
+
+def _prepare(config: LoopConfig) -> None:
     if config.device.startswith("cuda"):
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     torch.set_num_threads(config.threads)

@@ -83,6 +83,8 @@ class LoopConfig:
             if not 0 < getattr(self, name) < most:
                 what = "above 0" if most == math.inf else f"between 0 and {most}"
                 raise UsageError(f"{name} must be {what}, got {getattr(self, name)}")
+        if not 0 <= self.seed < 1 << 32:
+            raise UsageError(f"seed must be from 0 to {(1 << 32) - 1}, got {self.seed}")
         for name in ("momentum", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 0 and less than 1, got {getattr(self, name)}")

@@ -68,10 +68,12 @@ def fit(
         _packaged(network, data, run, given, resume=resume, quiet=quiet)
         return
     with torch_needed():
+        from vidfer.train.loop import check_start
         from vidfer.train.multitask.recipe import read_recipe
         from vidfer.train.multitask.training import prepare_training
 
         recipe = read_recipe(_recipe(network)).with_loop(**given)
+        check_start(recipe.loop_config(rows=1), run, resume=resume)
         with _watched(run, quiet=quiet) as line:
             training = prepare_training(recipe, data, None if quiet else counting("looking at pictures"))
             best = _trained(training, run, line, resume=resume, quiet=quiet)
