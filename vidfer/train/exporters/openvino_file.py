@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import openvino
+# Importing OpenVINO tells its maker so, from a thread; without this package it has a stand-in that sends nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
-from vidfer.train.exporters.base import Exporter, Predict, Source
-from vidfer.vision.session import CARD_KEY
+import openvino  # noqa: E402
+
+from vidfer.train.exporters.base import Exporter, Predict, Source  # noqa: E402
+from vidfer.vision.session import CARD_KEY  # noqa: E402
 
 
 class OpenVino(Exporter):
