@@ -63,6 +63,7 @@ def test_the_driver_and_then_a_worker_are_killed(job):
 )
 def test_a_polite_signal_ends_it_in_good_order_and_the_same_command_goes_on(job, number, code):
     path, out = beside(job, f"signal{code}"), job.parent / f"signal{code}"
+    path.write_text(path.read_text().replace("workers = 2", "workers = 1"))
     running = driver(path)
     until(lambda: at_work(out))
     workers = workers_of(running.pid)

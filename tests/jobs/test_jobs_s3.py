@@ -87,6 +87,7 @@ def test_an_archive_in_a_store_gives_the_units_of_its_files(store, tmp_path):
         assert secret not in everything
 
 
+@pytest.mark.slow
 def test_what_is_not_in_the_store_is_said_in_one_line(store, tmp_path):
     ran = store.vidfer("jobs", "run", str(definition(tmp_path, 'paths = ["s3://archive/none/"]')))
     assert (ran.returncode, ran.stderr.count("\n")) == (3, 1), ran.stderr
