@@ -1,6 +1,8 @@
 """The driver: what it hands out, what it remembers, and what it leaves alone."""
 
 import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from pretended import Executor, record
 from vidfer.errors import InputError, UsageError
 from vidfer.jobs.dataset import Dataset
 from vidfer.jobs.definition import read_definition
+from vidfer.jobs.inputs import find_sources
 from vidfer.jobs.ledger import Known, LedgerFile
 from vidfer.jobs.manifest import write_manifest
 from vidfer.jobs.run import Shard, run_job
@@ -208,3 +211,54 @@ def test_copies_are_one_row_with_all_names(tmp_path):
     assert write_manifest(Dataset(tmp_path)) == 2
     found = pq.read_table(tmp_path / "manifest.parquet").to_pylist()
     assert sorted(row["sources"] for row in found) == [["one", "two"], ["three"]]
+
+
+def test_the_manifest_is_made_anew_when_a_driver_was_killed_before_it_could(tmp_path):
+    driven = Driven(tmp_path)
+    driven.run()
+    rows = pq.read_table(driven.out / "manifest.parquet").num_rows
+    (tmp_path / "videos" / "late.mp4").write_text("late")
+    late = next(source for source in find_sources(driven.job.inputs) if source.name.endswith("late.mp4"))
+    file = LedgerFile(driven.out / "ledger")
+    file.append(record(Task(source=late)))
+    file.close()
+    assert driven.run()[0] == []
+    table = pq.read_table(driven.out / "manifest.parquet")
+    assert table.num_rows == rows + 1
+    written = (driven.out / "manifest.parquet").stat().st_mtime_ns
+    assert driven.run()[0] == []
+    assert (driven.out / "manifest.parquet").stat().st_mtime_ns == written, "written though nothing is new"
+
+
+def test_what_a_file_held_before_it_changed_is_no_source_of_it_any_more(tmp_path):
+    driven = Driven(tmp_path, names=("a", "b"))
+    path = tmp_path / "videos" / "a.mp4"
+    before = path.stat()
+    driven.run(states(b="rejected"))
+    for name in ("a", "b"):
+        (tmp_path / "videos" / f"{name}.mp4").write_text(f"{name} is longer now")
+    assert driven.run()[0] == [("a.mp4", 1), ("b.mp4", 1)]
+    rows = pq.read_table(driven.out / "manifest.parquet").to_pylist()
+    assert sorted((row["state"], [Path(one).name for one in row["sources"]]) for row in rows) == [
+        ("done", []),
+        ("done", ["a.mp4"]),
+        ("done", ["b.mp4"]),
+    ]
+    status = read_status(Dataset(driven.out))
+    assert (status.total, status.states, status.waiting) == (2, {"done": 2}, 0)
+
+    units = {row["unit"] for row in rows if row["sources"] == [str(path)]}
+    path.write_text("a")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert driven.run()[0] == [("a.mp4", 1)], "the worker finds it made"
+    rows = pq.read_table(driven.out / "manifest.parquet").to_pylist()
+    assert {row["unit"] for row in rows if row["sources"] == [str(path)]}.isdisjoint(units)
+
+
+def test_drivers_that_write_the_manifest_at_a_time_do_not_write_into_each_others(tmp_path):
+    driven = Driven(tmp_path, names=[f"v{n}" for n in range(20)])
+    driven.run()
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(write_manifest, [Dataset(driven.out)] * 40)) == {20}
+    assert pq.read_table(driven.out / "manifest.parquet").num_rows == 20
+    assert not list(driven.out.glob(".manifest*"))

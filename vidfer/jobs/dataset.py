@@ -88,6 +88,10 @@ class Dataset:
                 f"{name} of before"
             )
 
+    def summing_up(self) -> AbstractContextManager[None]:
+        """Have the manifest for oneself: of two that write it, that which reads the ledger later comes later."""
+        return _locked(self.folder / ".manifest.lock")
+
     def is_begun(self) -> bool:
         """Whether a driver has prepared the folder: a worker elsewhere that sees no such file sees another folder."""
         return (self.folder / "options.json").exists()

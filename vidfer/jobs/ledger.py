@@ -99,8 +99,15 @@ def last_of_each(keys: npt.NDArray[np.uint64], ranks: npt.NDArray[np.float64]) -
     return last
 
 
+def on_newest(
+    names: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64], ended: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Which lines are on the content that their source had last, and not on one that it had before."""
+    return np.isin(keys, keys[last_of_each(names, ended)])
+
+
 class Known:
-    """What earlier runs say about each source: 20 bytes for each, so that millions fit.
+    """What earlier runs say about each source as it is now: 20 bytes for each, so that millions fit.
 
     Args:
         folder: That of the ledger.
@@ -108,17 +115,19 @@ class Known:
 
     def __init__(self, folder: Path) -> None:
         key, ranks, state, attempt = array("Q"), array("d"), array("B"), array("B")
+        name, ended = array("Q"), array("d")
         for entry in units(ledger_files(folder)):
             key.append(number_of(entry["source"], entry["identity"]))
             ranks.append(rank(entry))
+            name.append(number_of(entry["source"]))
+            ended.append(entry["ended"])
             state.append(STATES.index(entry["state"]))
             attempt.append(min(entry["attempt"], 255))
-        keys = np.frombuffer(key, np.uint64) if key else np.zeros(0, np.uint64)
-        last = last_of_each(keys, np.frombuffer(ranks, np.float64) if ranks else np.zeros(0))
+        keys, names = np.asarray(key, np.uint64), np.asarray(name, np.uint64)
+        last = last_of_each(keys, np.asarray(ranks, np.float64))
+        last = last[on_newest(names, keys, np.asarray(ended, np.float64))[last]]
         self._keys = keys[last]
-        self._states, self._attempts = (
-            np.frombuffer(a, np.uint8)[last] if a else np.zeros(0, np.uint8) for a in (state, attempt)
-        )
+        self._states, self._attempts = (np.asarray(a, np.uint8)[last] for a in (state, attempt))
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 import vidfer
 from vidfer.jobs.dataset import Dataset
-from vidfer.jobs.ledger import LedgerFiles, last_of_each, ledger_files, rank, units
+from vidfer.jobs.ledger import LedgerFiles, last_of_each, ledger_files, on_newest, rank, units
 from vidfer.jobs.units import DONE, number_of
 from vidfer.output.parquet import TableWriter
 from vidfer.vision.session import MODELS
@@ -56,6 +56,20 @@ def write_manifest(dataset: Dataset) -> int:
     Raises:
         OutputError: It cannot be written.
     """
+    with dataset.summing_up():
+        return _write(dataset)
+
+
+def is_current(dataset: Dataset) -> bool:
+    """Whether all that the ledger holds is in it: not after a driver was killed."""
+    try:
+        written = dataset.manifest.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return all(path.stat().st_mtime_ns <= written for path, _ in ledger_files(dataset.ledger))
+
+
+def _write(dataset: Dataset) -> int:
     schema, count = manifest_schema(), 0
     models: dict[str, str] = {}
     with suppress(OSError, ValueError):
@@ -71,19 +85,23 @@ def write_manifest(dataset: Dataset) -> int:
 
 
 def unit_rows(ledger: Path) -> Iterator[dict[str, Any]]:
-    """The line of the ledger that counts for each unit, with its `sources`; a source without a unit has its own."""
+    """The line of the ledger that counts for each unit, with its `sources`; a source without a unit has its own.
+
+    What is done of a file that has another content by now has no source.
+    """
     files = ledger_files(ledger)
-    chosen, shared = _chosen(files)
+    chosen, is_now, shared = _chosen(files)
     names: dict[str, set[str]] = defaultdict(set)
     if len(shared):  # few: copies of one file
         wanted = set(shared.tolist())
-        for entry in units(files):
+        for entry, counts in zip(units(files), is_now, strict=True):
             if entry.get("unit") and number_of(entry["unit"]) in wanted:
-                names[entry["unit"]].add(entry["source"])
-    for entry, is_row in zip(units(files), chosen, strict=True):
+                names[entry["unit"]] |= {entry["source"]} if counts else set()
+    for entry, is_row, counts in zip(units(files), chosen, is_now, strict=True):
         if is_row:
-            sources = names.get(entry.get("unit", ""), {entry["source"]})
-            yield {**entry, "sources": sorted(map(_readable, sources)), "reason": _readable(entry.get("reason"))}
+            sources = names.get(entry.get("unit", ""), {entry["source"]} if counts else set())
+            if sources or entry["state"] == DONE:
+                yield {**entry, "sources": sorted(map(_readable, sources)), "reason": _readable(entry.get("reason"))}
 
 
 def _readable(text: Any) -> Any:
@@ -91,22 +109,25 @@ def _readable(text: Any) -> Any:
     return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
 
 
-def _chosen(files: LedgerFiles) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint64]]:
-    """Which lines of the ledger are rows, and the units that have several sources."""
-    keys, own, ranks = array("Q"), array("Q"), array("d")
+def _chosen(files: LedgerFiles) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.uint64]]:
+    """Which lines of the ledger are rows, which are on what a source is now, and the units of several sources."""
+    keys, own, ranks, names, ended = array("Q"), array("Q"), array("d"), array("Q"), array("d")
     for entry in units(files):
         key = number_of(entry["source"], entry["identity"])
         keys.append(key)
         own.append(number_of(entry["unit"]) if entry.get("unit") else key)
         ranks.append(rank(entry))
+        names.append(number_of(entry["source"]))
+        ended.append(entry["ended"])
     chosen = np.zeros(len(keys), bool)
     if not len(keys):
-        return chosen, np.zeros(0, np.uint64)
+        return chosen, chosen, np.zeros(0, np.uint64)
+    is_now = on_newest(np.frombuffer(names, np.uint64), np.frombuffer(keys, np.uint64), np.frombuffer(ended))
     by_source = last_of_each(np.frombuffer(keys, np.uint64), np.frombuffer(ranks, np.float64))
     unit = np.frombuffer(own, np.uint64)[by_source]
     chosen[by_source[last_of_each(unit, np.frombuffer(ranks, np.float64)[by_source])]] = True
     known, count = np.unique(unit, return_counts=True)
-    return chosen, known[count > 1]
+    return chosen, is_now, known[count > 1]
 
 
 def _row(entry: dict[str, Any], models: dict[str, str]) -> dict[str, Any]:

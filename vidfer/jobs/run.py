@@ -23,7 +23,7 @@ from vidfer.jobs.definition import Job
 from vidfer.jobs.executor import Executor, Finished
 from vidfer.jobs.inputs import find_sources
 from vidfer.jobs.ledger import Known, LedgerFile
-from vidfer.jobs.manifest import write_manifest
+from vidfer.jobs.manifest import is_current, write_manifest
 from vidfer.jobs.splits import Splits
 from vidfer.jobs.status import MOST_REASONS, kind_of
 from vidfer.jobs.units import FAILED, SPLIT, Record, Source, Task, number_of
@@ -168,7 +168,7 @@ class _Driver:
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape") as plan:
             self._plan(plan)
             if not self._tally.todo:
-                if self._tally.total and not self._dataset.manifest.exists():
+                if self._tally.total and not is_current(self._dataset):
                     write_manifest(self._dataset)
                 return self._tally
             self._say("begin")

@@ -110,6 +110,8 @@ def read_status(dataset: Dataset) -> Status:
     states, reasons, bytes_now = Counter[str](), dict[tuple[str, str], Reason](), 0
     for entry in unit_rows(dataset.ledger):
         count = len(entry["sources"])
+        if not count:  # of what a file was before
+            continue
         states[entry["state"]] += count
         if entry["ended"] >= began:
             bytes_now += entry.get("bytes", 0) * count

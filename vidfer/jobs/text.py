@@ -18,7 +18,7 @@ def as_table(status: Status) -> str:
     if status.left_s is not None:
         rows.append(("time left", _span(status.left_s)))
     width = max(len(value) for _, value in rows)
-    lines = [status.folder, *(f"  {name:<14}{value:>{width}}" for name, value in rows)]
+    lines = [status.folder, *(f"  {name:<14} {value:>{width}}" for name, value in rows)]
     lines += [f"  {reason.count}x {reason.state}: {reason.text}" for reason in status.reasons[:_REASONS]]
     return "\n".join([*lines, *(f"  run: {_run(run)}" for run in status.runs[-5:])])
 
