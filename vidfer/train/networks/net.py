@@ -12,6 +12,7 @@ from vidfer.errors import UsageError
 from vidfer.train.networks.trunk import Trunk, conv_bn, whole_map
 from vidfer.types import EMOTIONS
 
+_ALIKE = 0.4  # that much of a name makes another likely: "happy", but for "joy" any guess would be odd
 POINTS = (4, 5, 15, 68, 478)
 _DEEP_POINTS = 478  # they have a depth
 _COARSE, _FINE, _UNITS = 32, 24, 224  # of what reads positions
@@ -40,8 +41,9 @@ class Heads:
     def __post_init__(self) -> None:
         unknown = [name for name in self.emotion if name not in EMOTIONS]
         if unknown:
-            near = get_close_matches(unknown[0], EMOTIONS, 1, 0.0)[0]
-            raise UsageError(f"no emotion is called {unknown[0]!r}: did you mean {near!r}? ({', '.join(EMOTIONS)})")
+            near = get_close_matches(unknown[0], EMOTIONS, 1, _ALIKE)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(f"no emotion is called {unknown[0]!r}: {meant}({', '.join(EMOTIONS)})")
         if len(self.emotion) == 1 or len(set(self.emotion)) < len(self.emotion):
             raise UsageError(f"emotions must be two or more different ones, got {', '.join(self.emotion)}")
         if self.landmarks is not None and self.landmarks not in POINTS:
