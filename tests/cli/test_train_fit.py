@@ -143,6 +143,28 @@ def test_what_cannot_be_trained_is_refused_with_one_line(tmp_path, capfd, recipe
     assert not (tmp_path / "run" / "last.safetensors").exists()
 
 
+def test_a_file_in_place_of_the_folder_of_the_run_is_one_line(folder, capfd):
+    assert fit(folder, "recipe.toml") == 1
+    assert "cannot make the folder" in capfd.readouterr().err
+
+
+def test_a_network_that_tells_no_numbers_has_no_best_weights(folder, monkeypatch, capfd):
+    from vidfer.train.networks.registry import MultiTaskNet
+
+    forward = MultiTaskNet.forward
+
+    def broken(self, image):
+        found = forward(self, image)
+        return found if self.training else {name: values * float("nan") for name, values in found.items()}
+
+    monkeypatch.setattr(MultiTaskNet, "forward", broken)
+    assert fit(folder, "run", "--epochs", "1") == 3
+    err = capfd.readouterr().err
+    assert "has no score after epoch 1" in err
+    assert err.splitlines()[-1].endswith("was never a number; lower the learning rate")
+    assert not (folder / "run" / "best.safetensors").exists()
+
+
 def test_what_is_no_recipe_is_named(folder, capfd):
     assert cli.run(["train", "fit", "face_analyser", "--data", "x", "--run", "y"]) == 2
     assert "allowed are a recipe (a file that ends in .toml), face_detector and face_analyzer" in capfd.readouterr().err

@@ -31,7 +31,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from vidfer.errors import DataError, UsageError
+from vidfer.errors import DataError, OutputError, UsageError
 from vidfer.train import checkpoint
 from vidfer.train.checkpoint import BEST, LAST, STATE, load_weights, read_weights
 from vidfer.train.commit import git_sha
@@ -136,11 +136,11 @@ def fit(
     Raises:
         UsageError: `run_dir` holds a run already and `resume` is off, or resuming with another configuration; the
             device cannot be used, or TensorBoard is wanted and not installed.
+        OutputError: `run_dir` cannot be made.
         ModelError: `run_dir` holds a run of another network.
         DataError: The loss is not finite any more, or the task gave too few batches.
     """
     check_start(config, run_dir, resume=resume)
-    run_dir.mkdir(parents=True, exist_ok=True)
     _prepare(config)
     run = _Run(task, config, run_dir, settings or {}, progress)
     if resume and (run_dir / LAST).exists():
@@ -157,11 +157,16 @@ def fit(
 
 
 def check_start(config: LoopConfig, run_dir: Path, *, resume: bool) -> None:
-    """Refuse what cannot begin, which `fit` does, too: reading the data may take long.
+    """Make the folder of a run, and refuse what cannot begin, as `fit` does: reading the data may take long.
 
     Raises:
         UsageError: `run_dir` holds a run already and `resume` is off, or the device cannot be used.
+        OutputError: The folder cannot be made.
     """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {run_dir} of the run: {error.strerror}; choose another") from error
     if not resume and (run_dir / LAST).exists():
         raise UsageError(f"{run_dir} holds a training run already: resume it, or choose another folder")
     try:

@@ -16,7 +16,7 @@ from vidfer.cli.stopping import Interrupted, Stopped, stoppable
 from vidfer.cli.train.counting import counting
 from vidfer.cli.train.needs import torch_needed
 from vidfer.cli.train.packaged import ANALYZER, DETECTOR, Run, data_folder
-from vidfer.errors import UsageError
+from vidfer.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from vidfer.train.loop import TrainingProgress
@@ -117,7 +117,9 @@ def _trained(training: Training, run: Path, line: ProgressLine, *, resume: bool,
     if not quiet and state["epoch"] < state["config"]["epochs"]:
         since = (state["best"] or {"epoch": 0})["epoch"]
         say(f"stopped early after epoch {state['epoch']}: no better score since epoch {since}")
-    best: Mapping[str, Any] = state["best"]
+    best: Mapping[str, Any] | None = state["best"]
+    if best is None:
+        raise DataError(f"{run} has no best weights: what the network told was never a number; lower the learning rate")
     return best
 
 

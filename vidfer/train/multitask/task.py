@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -84,7 +85,7 @@ class RecipeTask:
 
     @torch.no_grad()
     def evaluate(self, model: torch.nn.Module) -> dict[str, float]:
-        """Figures on the held-out rows."""
+        """Figures on the held-out rows; a score of NaN alone where the network tells something else than numbers."""
         model.eval()
         device = next(model.parameters()).device
         said: list[Arrays] = []
@@ -95,7 +96,9 @@ class RecipeTask:
             heads = model(torch.from_numpy(crops.pop("image")).to(device))
             said.append({name: values.float().cpu().numpy() for name, values in heads.items()})
             truth.append(crops)
-        figures = figures_of(_joined(said), self._judged(_joined(truth)))
+        figures, found = {"score": math.nan}, _joined(said)
+        if all(np.isfinite(values).all() for values in found.values()):  # the largest of NaN would be a class, too
+            figures = figures_of(found, self._judged(_joined(truth)))
         if self.evaluated:
             self.evaluated(figures)
         return figures
