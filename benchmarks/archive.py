@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--only", default=",".join(STEPS))
     args = parser.parse_args()
-    os.environ.setdefault("PYTHONPATH", str(REPOSITORY))
+    os.environ["PYTHONPATH"] = str(REPOSITORY)  # runs begin in other folders
     folder = args.folder.resolve()
     clips = folder / f"clips{args.count}"
     archive = Archive(folder, clips, make_archive(clips, args.videos, count=args.count))

@@ -100,7 +100,7 @@ class Image:
                 shutil.copy2(path, to)
 
     def run(
-        self, args: list[str], *, data: Path, files: dict[str, Path] | None = None
+        self, args: list[str], *, data: Path, files: dict[str, Path] | None = None, user: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """As `docker run --read-only --tmpfs /tmp --network none -v DATA:/data` does.
 
@@ -108,10 +108,11 @@ class Image:
             args: The whole command, the entry point too.
             data: Folder that is mounted at /data.
             files: What else is mounted, read-only: path inside to file outside.
+            user: UID:GID as of `--user`; the image's own by default.
         """
         binds = [(str(data), "/data", False)] + [(str(path), inside, True) for inside, path in (files or {}).items()]
-        env = self.stage.env
-        return self._enter(args, binds, env=env, directory=self.stage.directory, user=self.stage.user, sealed=True)
+        user, directory = user or self.stage.user, self.stage.directory
+        return self._enter(args, binds, env=self.stage.env, directory=directory, user=user, sealed=True)
 
     def _enter(
         self,
