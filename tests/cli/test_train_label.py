@@ -29,7 +29,9 @@ def test_pictures_of_a_folder_get_soft_labels(tmp_path, capfd):
         layouts.save(tmp_path / "p" / f"{i}.png", i)
     (tmp_path / "p" / "broken.jpg").write_bytes(b"x")
     assert run(tmp_path / "p", "-o", tmp_path / "t.parquet", *TEACHER, "--device", "cpu") == 0
-    assert ["teacher_va", "3"] in [line.split() for line in capfd.readouterr().out.splitlines()]
+    shown = capfd.readouterr().out
+    assert ["teacher_va", "3"] in [line.split() for line in shown.splitlines()]
+    assert "1 x picture cannot be decoded; the first: broken.jpg" in shown
     out = read_table([tmp_path / "t.parquet"], "train")
     np.testing.assert_allclose(out.teacher.sum(1), 1, atol=1e-4)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "t.parquet"]

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
@@ -16,6 +16,9 @@ from vidfer.cli.train.counting import counting
 from vidfer.cli.train.dataset import AsJson, Overwrite, Points, Table, check_output, describe
 from vidfer.cli.train.needs import torch_needed
 from vidfer.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from vidfer.train.datasets.samples import Tally
 
 Input = Annotated[Path, typer.Argument(metavar="TABLE|FOLDER")]
 Python = Annotated[
@@ -86,6 +89,7 @@ def label(
         raise UsageError("nothing to label with: give --mediapipe-python, --face-landmarker or --teacher")
     check_output(output, overwrite=overwrite)
     with torch_needed(), ExitStack() as stack:
+        from vidfer.train.datasets.samples import Tally
         from vidfer.train.labelling.label import label_table
         from vidfer.train.labelling.meshes import MediaPipe
         from vidfer.train.labelling.teacher import Teacher, TeacherOptions
@@ -101,9 +105,16 @@ def label(
         )
         asked = Teacher(teacher, options, device=device) if teacher is not None else None
         finder = stack.enter_context(MediaPipe(mediapipe_python, face_landmarker)) if wanted else None
-        rows = stack.enter_context(_as_table(table, output))
+        tally = Tally()
+        rows = stack.enter_context(_as_table(table, output, tally))
         summary = label_table(
-            rows, output, landmarks=finder, teacher=asked, points=tuple(points or ()), progress=counting("rows")
+            rows,
+            output,
+            landmarks=finder,
+            teacher=asked,
+            points=tuple(points or ()),
+            tally=tally,
+            progress=counting("rows"),
         )
     print(json.dumps(summary, indent=2) if as_json else "\n".join(describe(summary)))
 
@@ -116,7 +127,7 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 @contextmanager
-def _as_table(given: Path, output: Path) -> Iterator[Path]:
+def _as_table(given: Path, output: Path, tally: Tally) -> Iterator[Path]:
     """A training table; one of the pictures of a folder lasts until the labelled one is written."""
     if not given.is_dir():
         if not given.is_file():
@@ -129,5 +140,5 @@ def _as_table(given: Path, output: Path) -> Iterator[Path]:
 
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
         table = Path(folder) / "pictures.parquet"
-        build_table("pictures", [given], table, Source(), BuildOptions(split=SplitOptions(val_share=0)))
+        build_table("pictures", [given], table, Source(tally=tally), BuildOptions(split=SplitOptions(val_share=0)))
         yield table

@@ -37,6 +37,7 @@ def label_table(
     landmarks: MediaPipe | None = None,
     teacher: Teacher | None = None,
     points: tuple[int, ...] = (),
+    tally: Tally | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, Any]:
     """Write a training table again with more labels, and say what stands in it (`Summary.as_dict`).
@@ -50,6 +51,7 @@ def label_table(
         landmarks: Finds meshes.
         teacher: Tells expressions, valence and arousal.
         points: How many points rows get out of the mesh where they have none: 4, 5 or 15.
+        tally: What was left out when the table was made; what is left out now is added.
         progress: Called with how many rows are done, and of how many.
 
     Raises:
@@ -58,7 +60,7 @@ def label_table(
         OutputError: The table cannot be written.
     """
     check_points(points)
-    tally = Tally()
+    tally = Tally() if tally is None else tally
     summary = Summary(tally)
     total = count_rows(table)
     made: dict[str, Any] = {"format": "labelled", "sources": [table.name]}
