@@ -125,6 +125,15 @@ def test_classes_that_no_row_has_are_named(drawn, tmp_path):
     assert note.endswith("since no row has it: happiness, sadness, surprise, disgust, anger, contempt")
 
 
+def test_labels_that_the_score_cannot_count_are_named(drawn, tmp_path):
+    assert not [note for note in prepare_training(recipe(), [drawn]).notes if "score leaves out" in note]
+    rows = faces(24)
+    held = prepare_training(recipe(), [drawn]).task.held.group.tolist()
+    boxless = [row if row.group not in held else without([row], "box")[0] for row in rows]
+    (note,) = (n for n in prepare_training(recipe(), [table(tmp_path / "t.parquet", boxless)]).notes if "leaves" in n)
+    assert note == "no held-out row tells box, which the score leaves out then: raise data.held_out"
+
+
 def test_another_epoch_or_seed_draws_other_batches(drawn):
     task = prepare_training(recipe(), [drawn]).task
     first, epoch, seed = (next(task.batches(*numbers))["image"] for numbers in ((0, 1), (1, 1), (0, 2)))

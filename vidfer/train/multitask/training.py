@@ -97,6 +97,9 @@ def _notes(recipe: Recipe, prepared: Prepared, task: RecipeTask) -> Iterator[str
     yield f"learning from {len(task.rows)} rows; {len(task.held)} rows ({groups} groups) choose the best weights"
     known = task.rows.known()
     yield "labels: " + ", ".join(f"{kind} {int(known[kind].sum())}" for kind in used_labels(recipe))
+    known = task.held.known()
+    if lacking := [kind for kind in used_labels(recipe) if not known[kind].any()]:
+        yield f"no held-out row tells {' or '.join(lacking)}, which the score leaves out then: raise data.held_out"
     if recipe.heads.emotion:
         classes = classes_of(task.rows.emotion)
         counts = np.bincount(classes[classes >= 0], minlength=len(recipe.heads.emotion)).tolist()
