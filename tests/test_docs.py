@@ -126,6 +126,7 @@ def test_every_key_of_the_report_is_described():
         "jobs/README.md",
         "docs/recipes.md",
         "docs/training.md",
+        "examples/training/README.md",
     ],
 )
 def test_links_to_files_lead_somewhere(path):
