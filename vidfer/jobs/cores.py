@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import filelock
 
+from vidfer.jobs.scratch import make_own, temporary
 from vidfer.media.cores import VARIABLE
 
 _LOOK_S = 0.2
@@ -58,8 +58,8 @@ def _busy() -> dict[int, int]:
 
 def _claim(cores: list[int], count: int) -> list[int]:
     """The first so many that nobody has claimed; none where there are fewer."""
-    folder = Path(tempfile.gettempdir()) / f"vidfer-cores-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
+    folder = temporary("cores")
+    make_own(folder)
     claimed: list[int] = []
     for core in cores:
         if len(claimed) == count:

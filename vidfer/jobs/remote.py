@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,8 @@ from vidfer.media.inputs import DRAWN_SUFFIXES, VIDEO_SUFFIXES
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
 _MAGIC = re.compile(r"[*?[]")
 _AT_ONCE = 64
+_LONGEST = 200  # bytes
+_FULL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}  # nothing but our disk says so
 
 
 def is_remote(name: str) -> bool:
@@ -83,13 +87,13 @@ def fetch(url: str, folder: Path) -> Path:
         OutputError: There is no room for it.
     """
     scheme, _, place = url.partition("://")
-    path = folder / posixpath.basename(place)
+    path = folder / _shortened(posixpath.basename(place))
     try:
         _store(scheme).get_file(place, str(path))
     except FileNotFoundError:
-        raise InputError(f"{url} is not there") from None
+        raise InputError(f"{url} is not there") from FileNotFoundError(url)
     except Exception as error:  # noqa: BLE001 (every store has errors of its own)
-        if isinstance(error, OSError) and error.filename in (str(path), str(folder)):
+        if isinstance(error, OSError) and (error.filename in (str(path), str(folder)) or error.errno in _FULL):
             raise OutputError(
                 f"cannot write {path}: {error.strerror}; free it or let TMPDIR name another disk"
             ) from None
@@ -97,6 +101,11 @@ def fetch(url: str, folder: Path) -> Path:
     if not path.exists():
         raise InputError(f"{url} is a folder")
     return path
+
+
+def _shortened(name: str) -> str:
+    """A name that a disk takes: names in stores may be four times as long."""
+    return os.fsdecode(os.fsencode(name)[-_LONGEST:]) if len(os.fsencode(name)) > _LONGEST else name
 
 
 @cache

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +16,28 @@ import filelock
 from vidfer.output.files import writing
 
 
+def temporary(name: str) -> Path:
+    """The name of a folder of this user where temporary files go."""
+    return Path(tempfile.gettempdir()) / f"vidfer-{name}-{os.getuid() if hasattr(os, 'getuid') else ''}"
+
+
+def make_own(folder: Path) -> None:
+    """Make a folder where all users may write, or find it made by this one: another could have put links into it.
+
+    Raises:
+        OSError: It cannot be made, or belongs to somebody else.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if hasattr(os, "getuid") and (not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid()):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
 class Scratch:
     """A folder of one process, made when it is first asked for."""
 
     def __init__(self) -> None:
-        self._all = Path(tempfile.gettempdir()) / f"vidfer-scratch-{os.getuid() if hasattr(os, 'getuid') else ''}"
+        self._all = temporary("scratch")
         self._mine = self._all / secrets.token_hex(8)
         self._lock = filelock.FileLock(self._all / f"{self._mine.name}.lock")
 
@@ -30,8 +49,8 @@ class Scratch:
         """
         with writing(self._mine):
             if not self._lock.is_locked:
-                self._all.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._lock.acquire(blocking=False)
+                make_own(self._all)
+                self._lock.acquire()  # another one that tidies up may hold it for a moment
                 self._tidy()
             shutil.rmtree(self._mine, ignore_errors=True)
             self._mine.mkdir()

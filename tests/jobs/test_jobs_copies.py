@@ -1,0 +1,59 @@
+"""Copies of objects of a store, and where they go."""
+
+import errno
+import os
+
+import pytest
+
+from vidfer.errors import OutputError, VidferError
+from vidfer.jobs import remote
+from vidfer.jobs.scratch import Scratch, make_own
+
+
+class Store:
+    def __init__(self, error=None):
+        self._error = error
+
+    def get_file(self, place, path):
+        with open(path, "wb") as file:  # noqa: PTH123 (as fsspec does)
+            file.write(place.encode())
+        if self._error is not None:
+            raise self._error
+
+
+def test_a_name_that_no_disk_takes_is_shortened(tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "_store", lambda scheme: Store())
+    name = "\N{OGHAM LETTER BEITH}" * 300 + ".mp4"
+    copy = remote.fetch(f"s3://bucket/folder/{name}", tmp_path)
+    assert copy.suffix == ".mp4"
+    assert copy.read_text() == f"bucket/folder/{name}"
+    assert remote.fetch("s3://bucket/../../a.mp4", tmp_path) == tmp_path / "a.mp4"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, OutputError), (errno.EROFS, OutputError), (errno.ECONNRESET, VidferError)]
+)
+def test_a_full_disk_is_not_the_fault_of_the_object(number, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "_store", lambda scheme: Store(OSError(number, os.strerror(number))))
+    with pytest.raises(VidferError) as raised:
+        remote.fetch("s3://bucket/a.mp4", tmp_path)
+    assert type(raised.value) is kind
+
+
+def test_a_folder_for_copies_that_is_somebody_elses_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    scratch = Scratch()
+    folder = scratch.empty()
+    (folder / "a.mp4").touch()
+    scratch.remove()
+    assert not list(folder.parent.iterdir())
+    folder.parent.rmdir()
+    (tmp_path / "else").mkdir()
+    folder.parent.symlink_to(tmp_path / "else")
+    with pytest.raises(OutputError, match="Permission denied"):
+        Scratch().empty()
+    if os.getuid() == 0:
+        (tmp_path / "theirs").mkdir()
+        os.chown(tmp_path / "theirs", 1, 1)
+        with pytest.raises(PermissionError):
+            make_own(tmp_path / "theirs")
