@@ -1,6 +1,7 @@
 """Processes of this machine as workers: what dies is replaced, what cannot start says why."""
 
 import os
+import signal
 import time
 
 import pytest
@@ -55,6 +56,18 @@ def test_workers_that_cannot_start_end_the_job(setup, kind, text):
 def test_a_full_disk_ends_the_job_instead_of_failing_every_source():
     with pytest.raises(OutputError, match="full"), pool(workers=1) as executor:
         finished(executor, [task("full")])
+
+
+def test_ctrl_c_for_all_processes_of_a_terminal_ends_no_worker_not_even_one_that_starts(capfd):
+    with pool(workers=1) as executor:
+        (pid,) = (one.process.pid for one in executor._all)
+        os.kill(pid, signal.SIGINT)
+        (done,) = finished(executor, [task("a")])
+        assert done.record.state == "done"
+        os.kill(pid, signal.SIGINT)
+        assert finished(executor, [task("b")])[0].record.state == "done"
+        assert [one.process.pid for one in executor._all] == [pid]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_leaving_it_stops_workers_at_once_that_are_busy():

@@ -8,9 +8,10 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -94,7 +95,8 @@ class LocalExecutor:
         process = _SPAWN.Process(
             target=_serve, args=(theirs, self._setup, self._cores, self._worker), name="vidfer-worker"
         )
-        process.start()
+        with _uninterrupted():
+            process.start()
         theirs.close()
         self._all.append(_Process(process, ours))
 
@@ -159,6 +161,20 @@ class LocalExecutor:
         self._all.clear()
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back; processes that are started meanwhile inherit that, until they can say what it means to them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which would end this when it starts
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 class _Ended(KeyboardInterrupt):
     """Somebody wants this process to end: what is analysed is written on the way out."""
 
@@ -170,7 +186,8 @@ def _serve(pipe: Connection, setup: bytes, cores: int, worker: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise _Ended
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal: the driver decides
+    # Ctrl-C goes to all processes of a terminal: the driver decides. (It came here held back.)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(_Ended, EOFError, BrokenPipeError, ConnectionResetError):

@@ -14,7 +14,7 @@ from vidfer.jobs.units import Record, Task
 
 try:
     import ray
-    from ray.exceptions import RayActorError, RayTaskError
+    from ray.exceptions import RayError, RayTaskError
 except ImportError:
     raise UsageError("executor.kind is 'ray', which is not installed: pip install 'vidfer[ray]'") from None
 
@@ -75,7 +75,7 @@ class RayExecutor:
         if self._began_ray:
             try:
                 ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")
-            except ConnectionError as error:
+            except (ConnectionError, RuntimeError, ValueError) as error:
                 reason = str(error).splitlines()[0]
                 raise VidferError(f"no Ray cluster answers at {address or 'RAY_ADDRESS'}: {reason}") from None
         self._cores, self._gpus, self._memory_gb = cores, gpus, memory_gb
@@ -123,11 +123,11 @@ class RayExecutor:
         for one in [one for one in self._all if one.answer in answered]:
             try:
                 record = ray.get(one.answer)
-            except RayActorError as error:
-                found += self._replace(one, error)
-                continue
             except RayTaskError as error:
                 raise _cause(error) from None
+            except RayError as error:  # it died, or its machine, or there was no memory for it
+                found += self._replace(one, error)
+                continue
             one.answer = None
             if one.task is None:
                 one.ready, self._stillborn = True, 0
@@ -136,7 +136,7 @@ class RayExecutor:
                 one.task = None
         return found
 
-    def _replace(self, one: _Held, error: RayActorError) -> list[Finished]:
+    def _replace(self, one: _Held, error: RayError) -> list[Finished]:
         """Have another actor in place of a dead one; its task comes back."""
         self._all.remove(one)
         if not one.ready:
