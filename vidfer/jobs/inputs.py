@@ -6,25 +6,58 @@ import csv
 import glob
 import itertools
 import os
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 from vidfer.errors import InputError, UsageError
 from vidfer.jobs import remote
 from vidfer.jobs.definition import Inputs, located
-from vidfer.jobs.units import ABSENT, Source
+from vidfer.jobs.units import ABSENT, Source, number_of
 from vidfer.media.inputs import DRAWN_SUFFIXES, VIDEO_SUFFIXES
 
 _ROWS = 1024
 
 
 def find_sources(inputs: Inputs) -> Iterator[Source]:
-    """All that a job names; a file that two entries name comes twice.
+    """All that a job names, each once.
 
     Raises:
         InputError: A folder, a manifest or a store cannot be read, or holds no video.
         UsageError: The manifest lacks the column, or holds a name that means nothing.
     """
+    seen = _Seen()
+    return (source for source in _named(inputs) if seen.add(source.name))
+
+
+class _Seen:
+    """Which names came already: 16 to 32 bytes for each, where a set takes a hundred."""
+
+    def __init__(self) -> None:
+        self._slots, self._count = array("Q", bytes(8 * _ROWS)), 0
+
+    def add(self, name: str) -> bool:
+        """Whether it comes for the first time."""
+        if 2 * self._count >= len(self._slots):
+            former, self._slots = self._slots, array("Q", bytes(16 * len(self._slots)))
+            for number in filter(None, former):
+                self._slots[self._place(number)] = number
+        number = number_of(name) or 1  # 0 is an empty slot
+        place = self._place(number)
+        is_new = not self._slots[place]
+        self._slots[place] = number
+        self._count += is_new
+        return is_new
+
+    def _place(self, number: int) -> int:
+        """Where a number stands, or would."""
+        place = number % len(self._slots)
+        while self._slots[place] not in (0, number):
+            place = (place + 1) % len(self._slots)
+        return place
+
+
+def _named(inputs: Inputs) -> Iterator[Source]:
     for path in inputs.paths:
         found = False
         for source in remote.find(path) if remote.is_remote(path) else _local(path):
@@ -43,7 +76,7 @@ def source_of(path: str) -> Source:
     """A file of this machine, there or not."""
     try:
         stat = os.stat(path)  # noqa: PTH116 (a million of them)
-    except OSError:
+    except (OSError, ValueError):  # no name of a file
         return Source(name=path, identity=ABSENT)
     return Source(name=path, identity=f"{stat.st_size}-{stat.st_mtime_ns}", size=stat.st_size)
 
@@ -58,8 +91,12 @@ def _local(path: str) -> Iterator[Source]:
         yield source_of(path)
 
 
-def _walk(folder: str) -> Iterator[Source]:
-    """The videos below a folder, sorted within each folder; hidden ones and annotated videos are left out."""
+def _walk(folder: str, above: frozenset[str] = frozenset()) -> Iterator[Source]:
+    """The videos below a folder, sorted within each folder; hidden ones and annotated videos are left out.
+
+    Links are followed, but not back into a folder that they are in.
+    """
+    above |= {os.path.realpath(folder)}
     try:
         with os.scandir(folder) as found:
             here = sorted(found, key=lambda entry: entry.name)
@@ -68,10 +105,16 @@ def _walk(folder: str) -> Iterator[Source]:
     for entry in here:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _walk(entry.path)
-        elif _is_video(entry.name) and entry.is_file():
+        if os.path.isdir(entry.path):  # noqa: PTH112 (a million of them)
+            if not entry.is_symlink() or os.path.realpath(entry.path) not in above:
+                yield from _walk(entry.path, above)
+        elif _is_video(entry.name) and _is_file(entry):
             yield source_of(entry.path)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Also a link to one that is gone: whoever put it there expects a result, or a reason."""
+    return not os.path.exists(entry.path) or entry.is_file()  # noqa: PTH110
 
 
 def _is_video(name: str) -> bool:

@@ -184,9 +184,7 @@ class _Driver:
     def _plan(self, plan: IO[str]) -> None:
         """Write down what is to be done: on the disk, since it may be a million of them."""
         known, tally, most = Known(self._dataset.ledger), self._tally, 1 + self._job.executor.retries
-        for source in find_sources(self._job.inputs):
-            if not self._shard.has(source):
-                continue
+        for source in self._sources():
             tally.total += 1
             state, attempts = known.of(source)
             if state in self._again:
@@ -201,6 +199,12 @@ class _Driver:
         if not tally.total and self._shard.count == 1:
             raise InputError(f"{self._job.path} names no video: correct [inputs]")
         plan.seek(0)
+
+    def _sources(self) -> Iterator[Source]:
+        """Those of the shard; what this job has made, and a pattern finds, is none."""
+        own = f"{self._job.folder}{os.sep}"
+        found = find_sources(self._job.inputs)
+        return (source for source in found if self._shard.has(source) and not source.name.startswith(own))
 
     def _hand_out(self, tasks: Iterator[Task], executor: Executor) -> None:
         """Give every worker a task, and the next one when it is done: no more than that is in flight."""
