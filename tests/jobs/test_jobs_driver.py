@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretended import Executor, record
 
-from vidfer.errors import InputError, UsageError
+from vidfer.errors import InputError, OutputError, UsageError
 from vidfer.jobs.dataset import Dataset
 from vidfer.jobs.definition import read_definition
 from vidfer.jobs.inputs import find_sources
@@ -262,3 +262,79 @@ def test_drivers_that_write_the_manifest_at_a_time_do_not_write_into_each_others
         assert set(pool.map(write_manifest, [Dataset(driven.out)] * 40)) == {20}
     assert pq.read_table(driven.out / "manifest.parquet").num_rows == 20
     assert not list(driven.out.glob(".manifest*"))
+
+
+def test_a_line_that_a_full_disk_tears_is_an_error_and_harms_no_other(tmp_path, monkeypatch):
+    file, write = LedgerFile(tmp_path), os.write
+    lines = [record(Task(source=Source(name=name, identity="1"))) for name in "abc"]
+    file.append(lines[0])
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:-20]))
+    with pytest.raises(OutputError, match="No space left"):
+        file.append(lines[1])
+    monkeypatch.undo()
+    file.append(lines[2])
+    file.close()
+    known = Known(tmp_path)
+    assert [known.of(Source(name=name, identity="1"))[0] for name in "abc"] == ["done", None, "done"]
+
+
+def test_a_file_that_is_away_has_the_state_that_it_had(tmp_path):
+    (tmp_path / "list.csv").write_text("source\nvideos/a.mp4\nvideos/b.mp4\nvideos/c.mp4\n")
+    driven = Driven(tmp_path, names=("a", "b"))
+    driven.job = read_definition(definition(tmp_path, 'manifest = "list.csv"'))
+    away = tmp_path / "elsewhere.mp4"
+    absent = {"c.mp4": "rejected"}
+    act = lambda task: absent.get(Path(task.source.name).name, "done")  # noqa: E731
+    assert len(driven.run(act)[0]) == 3
+    (tmp_path / "videos" / "a.mp4").rename(away)
+    seen, tally = driven.run(act)
+    assert seen == []
+    assert (tally.count("done"), tally.count("rejected")) == (2, 1)
+    away.rename(tmp_path / "videos" / "a.mp4")
+    (tmp_path / "videos" / "c.mp4").write_text("here now")
+    assert driven.run()[0] == [("c.mp4", 1)]
+    rows = pq.read_table(driven.out / "manifest.parquet").to_pylist()
+    assert sorted((row["state"], *(Path(one).name for one in row["sources"])) for row in rows) == [
+        ("done", "a.mp4"),
+        ("done", "b.mp4"),
+        ("done", "c.mp4"),
+    ]
+
+
+def test_what_two_entries_name_is_one_source(tmp_path):
+    driven = Driven(tmp_path, names=[f"v{n}" for n in range(1500)])
+    inputs = 'paths = ["videos", "videos/v1.mp4", "videos/*.mp4"]'
+    driven.job = read_definition(definition(tmp_path, inputs))
+    assert len({source.name for source in find_sources(driven.job.inputs)}) == 1500
+    assert sum(1 for _ in find_sources(driven.job.inputs)) == 1500
+
+
+def test_links_lead_anywhere_but_back_and_those_to_nothing_are_told(tmp_path):
+    driven = Driven(tmp_path, names=("a",))
+    videos = tmp_path / "videos"
+    for folder in ("left", "right"):
+        (videos / folder).mkdir()
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "f.mp4").touch()
+    os.mkfifo(videos / "pipe.mp4")
+    for link, to in {
+        "loop": ".",
+        "left/r": "../right",
+        "right/l": "../left",
+        "far": "../far",
+        "gone.mp4": "/nowhere",
+        "self.mp4": "self.mp4",
+    }.items():
+        (videos / link).symlink_to(to)
+    found = {Path(source.name).name: source.identity for source in find_sources(driven.job.inputs)}
+    assert set(found) == {"a.mp4", "f.mp4", "gone.mp4", "self.mp4"}
+    assert found["gone.mp4"] == found["self.mp4"] == "absent"
+
+
+def test_what_the_job_has_made_is_none_of_its_sources(tmp_path):
+    driven = Driven(tmp_path, names=("a",))
+    driven.job = read_definition(definition(tmp_path, 'paths = ["**/*.mp4"]'))
+    made = driven.out / "videos" / "u1.annotated.mp4"
+    made.parent.mkdir(parents=True)
+    made.touch()
+    assert driven.run()[0] == [("a.mp4", 1)]

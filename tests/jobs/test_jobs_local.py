@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -13,6 +14,11 @@ from archive import OPTIONS, archive, clip, definition, ledger, manifest, rows
 
 from vidfer.cli import app as cli
 from vidfer.cli import jobs as command
+from vidfer.jobs.definition import read_definition
+from vidfer.jobs.inputs import source_of
+from vidfer.jobs.ledger import Known
+from vidfer.jobs.units import Task
+from vidfer.jobs.worker import Setup, Worker
 
 REJECTED = {("empty.mp4",), ("text.mp4",), ("gone.mp4",)}
 
@@ -178,3 +184,24 @@ def test_a_job_without_videos_says_why(name, tmp_path, capfd):
     assert cli.run(["jobs", "run", str(definition(tmp_path, inputs, workers=1))]) == code
     captured = capfd.readouterr()
     assert text in captured.err + captured.out
+
+
+def test_a_copy_says_how_long_its_content_took(job):
+    row = manifest(job.parent / "out")["again.mp4", "clip0.mp4"]
+    report = json.loads((job.parent / "out" / "reports" / f"{row['unit']}.run.json").read_text())
+    assert row["seconds"] >= report["timings"]["wall_s"], "not those of finding it made"
+
+
+def test_a_file_that_is_away_when_its_turn_comes_is_done_when_it_is_back(copy_of_job):
+    own = read_definition(job_in_place(copy_of_job))
+    worker = Worker(Setup(options=own.options))
+    new = clip(copy_of_job.parent / "videos" / "new.mp4", number=5)
+    source = source_of(str(new))
+    new.rename(new.with_suffix(".away"))
+    for name in (source.name, f"{new.parent}/a\0.mp4"):
+        record = worker.work(Task(source=replace(source, name=name)))
+        assert record.state == "rejected", record.reason
+    worker.close()
+    new.with_suffix(".away").rename(new)
+    assert source_of(str(new)) == source
+    assert Known(own.folder / "ledger").of(source) == (None, 0)

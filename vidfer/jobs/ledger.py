@@ -6,6 +6,7 @@ follows from it. Lines of runs (`{"run": ...}`) and of units stand side by side.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidfer.jobs.units import DONE, STATES, Record, Source, number_of
+from vidfer.jobs.units import ABSENT, DONE, STATES, Record, Source, number_of
 from vidfer.output.files import writing
 
 LedgerFiles = list[tuple[Path, int]]
@@ -40,6 +41,7 @@ class LedgerFile:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         self._path = folder / f"{stamp}-{host}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
         self._descriptor: int | None = None
+        self._torn = False
 
     def append(self, entry: Record | Mapping[str, Any]) -> None:
         """Write a line; it is safe on the disk when this returns.
@@ -53,8 +55,12 @@ class LedgerFile:
             if self._descriptor is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            os.write(self._descriptor, line.encode())
+            data = b"\n" * self._torn + line.encode()  # a line that a full disk tore harms no other
+            self._torn = True
+            if os.write(self._descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._descriptor)
+            self._torn = False
 
     def close(self) -> None:
         """No more lines."""
@@ -99,11 +105,16 @@ def last_of_each(keys: npt.NDArray[np.uint64], ranks: npt.NDArray[np.float64]) -
     return last
 
 
+def newness(entry: dict[str, Any]) -> float:
+    """Of several contents that a source had that with the highest newness counts; a file that is away has none."""
+    return float(entry["ended"]) - (_DONE_FIRST if entry["identity"] == ABSENT else 0.0)
+
+
 def on_newest(
-    names: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64], ended: npt.NDArray[np.float64]
+    names: npt.NDArray[np.uint64], keys: npt.NDArray[np.uint64], newnesses: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.bool_]:
     """Which lines are on the content that their source had last, and not on one that it had before."""
-    return np.isin(keys, keys[last_of_each(names, ended)])
+    return np.isin(keys, keys[last_of_each(names, newnesses)])
 
 
 class Known:
@@ -115,27 +126,33 @@ class Known:
 
     def __init__(self, folder: Path) -> None:
         key, ranks, state, attempt = array("Q"), array("d"), array("B"), array("B")
-        name, ended = array("Q"), array("d")
+        name, new = array("Q"), array("d")
         for entry in units(ledger_files(folder)):
             key.append(number_of(entry["source"], entry["identity"]))
             ranks.append(rank(entry))
             name.append(number_of(entry["source"]))
-            ended.append(entry["ended"])
+            new.append(newness(entry))
             state.append(STATES.index(entry["state"]))
             attempt.append(min(entry["attempt"], 255))
         keys, names = np.asarray(key, np.uint64), np.asarray(name, np.uint64)
         last = last_of_each(keys, np.asarray(ranks, np.float64))
-        last = last[on_newest(names, keys, np.asarray(ended, np.float64))[last]]
-        self._keys = keys[last]
+        last = last[on_newest(names, keys, np.asarray(new, np.float64))[last]]
+        last = last[np.argsort(names[last])]
+        self._names, self._keys = names[last], keys[last]
         self._states, self._attempts = (np.asarray(a, np.uint8)[last] for a in (state, attempt))
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def of(self, source: Source) -> tuple[str | None, int]:
-        """State of a source and how many attempts it took; None and 0 where nothing is known."""
-        key = np.uint64(source.key)
-        at = int(np.searchsorted(self._keys, key))
-        if at == len(self._keys) or self._keys[at] != key:
+        """State of a source and how many attempts it took; None and 0 where nothing is known.
+
+        A file that is away has the state that it had.
+        """
+        name = np.uint64(number_of(source.name))
+        at = int(np.searchsorted(self._names, name))
+        if at == len(self._names) or self._names[at] != name:
+            return None, 0
+        if source.identity != ABSENT and self._keys[at] != np.uint64(source.key):
             return None, 0
         return STATES[self._states[at]], int(self._attempts[at])

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 import vidfer
 from vidfer.jobs.dataset import Dataset
-from vidfer.jobs.ledger import LedgerFiles, last_of_each, ledger_files, on_newest, rank, units
+from vidfer.jobs.ledger import LedgerFiles, last_of_each, ledger_files, newness, on_newest, rank, units
 from vidfer.jobs.units import DONE, number_of
 from vidfer.output.parquet import TableWriter
 from vidfer.vision.session import MODELS
@@ -111,18 +111,18 @@ def _readable(text: Any) -> Any:
 
 def _chosen(files: LedgerFiles) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.uint64]]:
     """Which lines of the ledger are rows, which are on what a source is now, and the units of several sources."""
-    keys, own, ranks, names, ended = array("Q"), array("Q"), array("d"), array("Q"), array("d")
+    keys, own, ranks, names, new = array("Q"), array("Q"), array("d"), array("Q"), array("d")
     for entry in units(files):
         key = number_of(entry["source"], entry["identity"])
         keys.append(key)
         own.append(number_of(entry["unit"]) if entry.get("unit") else key)
         ranks.append(rank(entry))
         names.append(number_of(entry["source"]))
-        ended.append(entry["ended"])
+        new.append(newness(entry))
     chosen = np.zeros(len(keys), bool)
     if not len(keys):
         return chosen, chosen, np.zeros(0, np.uint64)
-    is_now = on_newest(np.frombuffer(names, np.uint64), np.frombuffer(keys, np.uint64), np.frombuffer(ended))
+    is_now = on_newest(np.frombuffer(names, np.uint64), np.frombuffer(keys, np.uint64), np.frombuffer(new))
     by_source = last_of_each(np.frombuffer(keys, np.uint64), np.frombuffer(ranks, np.float64))
     unit = np.frombuffer(own, np.uint64)[by_source]
     chosen[by_source[last_of_each(unit, np.frombuffer(ranks, np.float64)[by_source])]] = True

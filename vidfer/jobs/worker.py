@@ -18,7 +18,7 @@ from vidfer.jobs.dataset import NAME, Dataset
 from vidfer.jobs.ledger import LedgerFile
 from vidfer.jobs.redact import without_secrets
 from vidfer.jobs.scratch import Scratch
-from vidfer.jobs.units import DONE, FAILED, REJECTED, SPLIT, Record, Task, unit_of
+from vidfer.jobs.units import ABSENT, DONE, FAILED, REJECTED, SPLIT, Record, Task, unit_of
 from vidfer.media.inputs import PHOTO_SUFFIXES, sha256_of
 from vidfer.pipeline.options import ProcessOptions, config_hash
 from vidfer.pipeline.results import Outputs, ProcessResult
@@ -90,7 +90,7 @@ class Worker:
         """
         began = time.perf_counter()
         found: dict[str, Any] = {}
-        local = task.source.name
+        local, identity = task.source.name, task.source.identity
         try:
             with self._file(task) as path:
                 local = str(path)
@@ -101,11 +101,13 @@ class Worker:
         except Exception as error:  # noqa: BLE001 (a fault of ours in one video is no reason to leave out the others)
             _log.debug("%s failed", task.source.name, exc_info=True)
             state, reason = _verdict(error)
+            if isinstance(error.__cause__, FileNotFoundError):  # it was there: it counts anew when it is back
+                identity = ABSENT
             if state == REJECTED and task.part is None and "unit" in found:
                 self._dataset.give_up(found["unit"])
         record = Record(
             source=task.source.name,
-            identity=task.source.identity,
+            identity=identity,
             bytes=task.source.size,
             state=state,
             attempt=task.attempt,
@@ -126,6 +128,8 @@ class Worker:
     def _file(self, task: Task) -> Iterator[Path]:
         """The source as a file of this machine, under its own name."""
         name = task.source.name
+        if "\0" in name:
+            raise InputError(f"{name!r} is no name of a file")
         if Path(name).suffix.lower() in PHOTO_SUFFIXES:
             raise InputError(f"{name} is a photo: `vidfer process` makes one table of many of them")
         if not remote.is_remote(name):
@@ -158,7 +162,9 @@ class Worker:
             if report is None and (parts := self._split(path, unit)) > 1:
                 found["parts"] = parts
                 return
-            if report is None:
+            if report is not None:  # a copy: this worker has hardly worked
+                found |= {"seconds": _seconds(report)}
+            else:
                 options = self._dataset.options_for(self._options, unit)
                 result = process_file(path, options, name=NAME, models=self._models)
                 self._check(path, unit, result, sha256)
@@ -221,12 +227,16 @@ class Worker:
                 report = self._dataset.publish(unit, result)
         assert report is not None
         found |= {**_counts(report), "sha256": report["source"]["sha256"]}
-        found |= {"seconds": report.get("timings", {}).get("wall_s", 0.0)}  # of all parts
+        found |= {"seconds": _seconds(report)}  # of all parts
 
     def _check(self, path: Path, unit: str, result: ProcessResult, sha256: str) -> None:
         if result.report["source"]["sha256"] != sha256:
             self._dataset.give_up(unit)
             raise VidferError(f"{path} changed while it was read: run again when it is complete")
+
+
+def _seconds(report: dict[str, Any]) -> float:
+    return float(report.get("timings", {}).get("wall_s", 0.0))
 
 
 def _counts(report: dict[str, Any]) -> dict[str, Any]:
