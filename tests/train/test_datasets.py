@@ -129,7 +129,14 @@ def test_ferplus_needs_both_files_with_the_same_lines(tmp_path):
     with pytest.raises(DataError, match=r"fer2013.csv is missing .*pixels"):
         build(tmp_path, "ferplus", votes)
     layouts.fer2013(tmp_path, FER)
-    with pytest.raises(DataError, match="have not the same number of lines"):
+    with pytest.raises(DataError, match="have not the same lines"):
+        build(tmp_path, "ferplus", tmp_path)
+    # As many usable lines, but not the same ones: votes must not move to the pictures of others.
+    layouts.fer2013(tmp_path, [FER[0], [1], *FER[1:]])
+    votes = layouts.ferplus(tmp_path, [[10] + [0] * 9] * 4)
+    lines = votes.read_text().splitlines()
+    votes.write_text("\n".join([*lines[:3], "Training", lines[4]]))
+    with pytest.raises(DataError, match="have not the same lines"):
         build(tmp_path, "ferplus", tmp_path)
 
 

@@ -49,10 +49,9 @@ def read_ferplus(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
     pictures = read_lines(pixels, ("pixels", "Usage"), source.tally)
     told = read_lines(votes, _VOTES, source.tally)
     for picture, line in zip_longest(pictures, told):
-        if picture is None or line is None:
-            raise DataError(
-                f"{votes} and {pixels} have not the same number of lines: take FER+ and FER2013 as they are"
-            )
+        # Lines that are too short are left out of each: those that follow must not get the votes of others.
+        if picture is None or line is None or _number(picture[0]) != _number(line[0]):
+            raise DataError(f"{votes} and {pixels} have not the same lines: take FER+ and FER2013 as they are")
         where, (text, usage) = picture
         counts = numbers(line[1])
         if counts is None or not np.isfinite(counts).all() or (counts < 0).any():
@@ -65,6 +64,10 @@ def read_ferplus(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
         sample = _sample(text, usage, labels, where, source)
         if sample is not None:
             yield sample
+
+
+def _number(where: str) -> str:
+    return where.rpartition(" ")[2]
 
 
 def labels_of_votes(counts: F32) -> Labels | str:
