@@ -161,5 +161,7 @@ def test_files_that_hold_no_weights_are_refused(tmp_path, capsys):
     assert "cannot read" in refused("evil.pth")
     torch.save([torch.zeros(2)], tmp_path / "list.pt")
     assert "holds no weights" in refused("list.pt")
+    torch.save({0: torch.zeros(2)}, tmp_path / "numbers.pt")
+    assert "holds no weights" in refused("numbers.pt")
     assert ".safetensors, .pth or .pt" in refused("weights.h5", UsageError)
     assert "carried out" not in capsys.readouterr().out

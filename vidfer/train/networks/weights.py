@@ -60,7 +60,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"cannot read the weights {path}: {reason}") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()
+    ):
         raise ModelError(f"{path} holds no weights: needed are tensors by name, as torchvision's files have them")
     return tensors
 
