@@ -1,5 +1,6 @@
 """Long files in parts, side by side: the same unit as in one piece, whatever happens to single parts."""
 
+import shutil
 from collections import deque
 from dataclasses import replace
 from fractions import Fraction
@@ -173,6 +174,21 @@ def test_a_driver_that_is_killed_between_parts_goes_on_with_what_is_left(long, m
     monkeypatch.setattr(slices, "_analyse", lambda *args: again.append(args[2].number) or real(*args))
     _, tally = run(path, slice_s=0.7)  # the plan that was begun is kept
     assert (tally.now["done"], again) == (1, [2])
+    assert unit_of(out)[0] == unit_of(long.parent / "out")[0]
+
+
+def test_what_became_of_slices_is_not_the_fault_of_their_file(long):
+    path, out = elsewhere(long, "gone")
+
+    def trouble(task):
+        if task.part == task.parts:
+            shutil.rmtree(Dataset(out).slice(task.unit, 1), ignore_errors=True)
+
+    assert run(path, slice_s=1.0, trouble=trouble)[1].now == {"failed": 1}
+    (row,) = manifest(out).values()
+    assert "slice 2 of 3 is not in" in row["reason"]
+    _, tally = run(path, slice_s=1.0, again=["failed"])
+    assert tally.now == {"done": 1}
     assert unit_of(out)[0] == unit_of(long.parent / "out")[0]
 
 

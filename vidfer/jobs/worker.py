@@ -211,6 +211,7 @@ class Worker:
 
     def _stitch(self, task: Task, path: Path, found: dict[str, Any]) -> None:
         """Make the unit of a file whose slices are analysed."""
+        from vidfer.output.parts import DamagedPartError
         from vidfer.pipeline.stitch import stitch
 
         unit = cast(str, task.unit)
@@ -222,7 +223,12 @@ class Worker:
                 folders = [self._dataset.slice(unit, part.number) for part in slices]
                 options = self._dataset.options_for(self._options, unit)
                 outputs = Outputs.of(options.output_dir, NAME)
-                result = stitch(path, options, slices, folders, outputs, self._models)
+                try:
+                    result = stitch(path, options, slices, folders, outputs, self._models)
+                except (UsageError, DamagedPartError) as error:  # the file is not to blame
+                    if isinstance(error, DamagedPartError):
+                        self._dataset.give_up(unit)
+                    raise VidferError(str(error)) from error
                 self._check(path, unit, result, slices[0].source["sha256"])
                 report = self._dataset.publish(unit, result)
         assert report is not None
