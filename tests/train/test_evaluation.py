@@ -155,8 +155,11 @@ def test_what_cannot_be_judged_is_one_line(made, capfd, tmp_path):
     refused(capfd, 3, "no training table at", model, "--data", tmp_path / "none.parquet")
     points = save_network(tmp_path / "points.onnx", heads=("landmarks5",))
     table = save_table(tmp_path / "t.parquet", [face("neutral"), face("sadness")])
-    refused(capfd, 3, "nothing to judge points.onnx by: it tells landmarks5, the rows have emotion", points, "--data",
-            table)  # fmt: skip
+    refused(capfd, 3, "nothing to judge points.onnx by: it tells landmarks5, the rows have emotion (neutral, sadness)",
+            points, "--data", table)  # fmt: skip
+    table = save_table(tmp_path / "one.parquet", [face("neutral")])
+    two = "the rows have emotion (neutral); of emotions, two or more must be known to both"
+    refused(capfd, 3, two, save_network(tmp_path / "faces.onnx", heads=("emotion",)), "--data", table)
 
 
 def test_misuse_is_one_line(made, capfd, tmp_path):

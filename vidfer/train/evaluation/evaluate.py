@@ -20,7 +20,7 @@ from vidfer.train.evaluation.predict import Said, predict, reference_sides
 from vidfer.train.evaluation.scores import Judged, differences, figures
 from vidfer.train.metrics import Figure
 from vidfer.train.points import filled
-from vidfer.types import I64, Bool
+from vidfer.types import EMOTIONS, I64, Bool
 
 _MAJORITY = 0.5  # share of the votes that a class needs to be the label
 
@@ -87,9 +87,11 @@ def evaluate(
     all_judged = _judge(rows, said, np.ones(len(rows), bool))
     for one, tasks in zip(said, all_judged, strict=True):
         if not tasks:
+            emotions = {"emotion": f"emotion ({', '.join(one.about.emotions)})"}
+            told = ", ".join(emotions.get(head, head) for head in one.about.heads)
             raise DataError(
-                f"nothing to judge {one.about.label} by: it tells {', '.join(one.about.heads)}, "
-                f"the rows have {', '.join(_labels(rows)) or 'no labels'}"
+                f"nothing to judge {one.about.label} by: it tells {told}, the rows have "
+                f"{', '.join(_labels(rows)) or 'no labels'}; of emotions, two or more must be known to both"
             )
     by_set: dict[str, list[dict[str, Judged]]] = {}
     names = np.unique(rows.set_name)
@@ -124,8 +126,9 @@ def groups(rows: TrainingFaces) -> I64:
 
 
 def _labels(rows: TrainingFaces) -> list[str]:
+    emotions = [name for k, name in enumerate(EMOTIONS) if (labels(rows) == k).any()]
     there = {
-        "emotion": (labels(rows) >= 0).any(),
+        f"emotion ({', '.join(emotions)})": bool(emotions),
         "valence and arousal": (~np.isnan(rows.valence_arousal).any(1)).any(),
         "box": (~np.isnan(rows.box_px).any(1)).any(),
     }
