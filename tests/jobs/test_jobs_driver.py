@@ -64,6 +64,14 @@ def test_what_failed_is_tried_again_up_to_a_limit_and_what_was_rejected_never(tm
     assert read_status(Dataset(driven.out)).states == {"done": 4}
 
 
+def test_what_failed_is_tried_again_after_all_others(tmp_path):
+    driven = Driven(tmp_path, names=[f"v{n}" for n in range(12)], retries=1)
+    seen, tally = driven.run(states(v0="failed", v1=None))
+    assert {attempt for _, attempt in seen[:12]} == {1}
+    assert sorted(seen[12:]) == [("v0.mp4", 2), ("v1.mp4", 2)]
+    assert dict(tally.now) == {"done": 10, "failed": 2}
+
+
 def test_a_killed_worker_counts_as_an_attempt_of_its_source(tmp_path):
     driven = Driven(tmp_path, retries=1)
     seen, tally = driven.run(states(c=None))

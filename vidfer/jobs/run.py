@@ -29,6 +29,7 @@ from vidfer.jobs.status import MOST_REASONS, kind_of
 from vidfer.jobs.units import FAILED, SPLIT, Record, Source, Task, number_of
 
 _TICK_S = 0.5
+_MOST_LATER = 10_000  # tasks that wait in memory
 # The manifest is made anew while a run lasts, but never takes more than a part of its time.
 _MANIFEST_S, _MANIFEST_SHARE = 60.0, 20.0
 
@@ -45,7 +46,7 @@ class Tally:
         now: How many of those are settled, by state.
         bytes: Their size.
         frames: Frames analysed in this run.
-        reasons: Why sources failed or were rejected, also before it.
+        reasons: Why sources failed or were rejected in this run.
         workers: How many work at a time.
         busy: How many of them have a task.
         began: When it began to hand out tasks, by `time.monotonic`.
@@ -159,6 +160,7 @@ class _Driver:
         self._ledger = LedgerFile(self._dataset.ledger)
         self._tally, self._began = Tally(), time.time()
         self._next: deque[Task] = deque()  # before all others
+        self._later: deque[Task] = deque()  # after all others: what is away for a while may be back by then
         self._splits = Splits(self._dataset, job.executor.retries)
         self._manifest_due = time.monotonic() + _MANIFEST_S
 
@@ -212,6 +214,7 @@ class _Driver:
         task = None
         while True:
             task = task or (self._next.popleft() if self._next else next(tasks, None))
+            task = task or (self._later.popleft() if self._later else None)
             if task is not None and executor.room:
                 executor.submit(task)
                 task = None
@@ -241,7 +244,8 @@ class _Driver:
             follow, settled = self._splits.back(task, record)
             self._next += follow
         elif record.state == FAILED and task.attempt <= self._job.executor.retries:
-            self._next.append(replace(task, attempt=task.attempt + 1))
+            waiting = self._later if len(self._later) < _MOST_LATER else self._next
+            waiting.append(replace(task, attempt=task.attempt + 1))
             settled = None
         if settled is not None:
             self._tally.settle(settled)
