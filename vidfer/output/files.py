@@ -22,7 +22,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        raise OutputError(f"cannot write {path}: {reason}; free the disk or choose another folder with -o") from error
+        raise OutputError(f"cannot write {path}: {reason}; free the disk or choose another folder") from error
 
 
 def put_in_place(part: Path, path: Path) -> None:
