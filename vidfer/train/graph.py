@@ -78,8 +78,10 @@ class Graph:
     def transpose_first(self) -> None:
         """A picture that is normalised in the same way in all colours is transposed as bytes, before that."""
         chain = [*self._ways_in()]
-        while len(chain) == 1 or chain[-1].op_type in ("Sub", "Div", "Mul"):
-            chain += self.readers(chain[-1].output[0])[:1]
+        while chain[-1].op_type in ("Cast", "Sub", "Div", "Mul") and (following := self.readers(chain[-1].output[0])):
+            chain.append(following[0])
+        if len(chain) == 1:
+            return
         cast, *scaling, transpose = chain
         values = self.values()
         numbers = [np.unique(values[node.input[1]]) for node in scaling if node.input[1] in values]
