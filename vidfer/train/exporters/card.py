@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vidfer import __version__
 from vidfer.train.commit import git_sha
 from vidfer.train.evaluation.network import RunNetwork
 from vidfer.train.exporters.formats import find_format
 from vidfer.train.exporters.trace import INPUT
 from vidfer.train.networks.registry import Heads
+from vidfer.version import __version__
 
 _FIT = "vidfer train fit RECIPE.toml --data TABLE --run RUN"
 _PX = "px of the picture"
