@@ -12,7 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from onnx import helper, numpy_helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from vidfer.errors import ModelError  # noqa: E402
 from vidfer.train import twin  # noqa: E402
@@ -20,6 +21,7 @@ from vidfer.train.detector_net import DetectorNet  # noqa: E402
 from vidfer.train.detector_run import _Shipped  # noqa: E402
 from vidfer.train.export import export_onnx  # noqa: E402
 from vidfer.train.faces import NAME  # noqa: E402
+from vidfer.train.graph import Graph  # noqa: E402
 from vidfer.train.model import OUTPUTS, ExportedFaceNet, FaceNet  # noqa: E402
 from vidfer.train.quantize import quantize_graph  # noqa: E402
 from vidfer.vision import session  # noqa: E402
@@ -146,6 +148,78 @@ def test_a_network_of_another_kind_is_refused() -> None:
     model = helper.make_model(helper.make_graph(nodes, "g", [image], [out], [weight]))
     with pytest.raises(ModelError, match="nothing in this network can be quantised"):
         quantize_graph(model, lambda graph, names: [])
+
+
+def of_pixels(*nodes: Any, shape: tuple[Any, ...] = ("B", 8, 8, 3), kind: int = TensorProto.UINT8) -> Any:
+    """A network of nodes that ends with `out`; constants are a number, three, and the weights of a convolution."""
+    value = helper.make_tensor_value_info
+    constants = {"one": np.float32(128), "three": np.ones((3, 1, 1), np.float32), "far": np.float32(-900)}
+    constants |= {"w": np.ones((4, 3, 3, 3), np.float32), "b": np.zeros(4, np.float32)}
+    stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
+    return helper.make_model(
+        helper.make_graph(nodes, "g", [value("image", kind, shape)], [value("out", 1, list("bchw"))], stored)
+    )
+
+
+def node(kind: str, given: str, out: str, **more: Any) -> Any:
+    return helper.make_node(kind, given.split(), [out], **more)
+
+
+CAST, FIRST = node("Cast", "image", "x", to=1), node("Transpose", "image", "t", perm=[0, 3, 1, 2])
+LAST = [node("Conv", "in w b", "c"), node("Relu", "c", "out")]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "line"),
+    [
+        ([node("Relu", "one", "out")], "nothing in this network"),
+        ([CAST, node("Relu", "x", "out")], "nothing in this network"),
+        ([FIRST, node("Cast", "t", "in", to=1), node("Conv", "in w b", "out", strides=[2, 2])], "nothing in this"),
+        (
+            [FIRST, node("Cast", "t", "x", to=1), node("Mul", "x three", "in"), *LAST],
+            "all colours with the same numbers",
+        ),
+        ([FIRST, node("Cast", "t", "x", to=1), node("Sub", "one x", "in"), *LAST], "all colours with the same numbers"),
+        ([FIRST, node("Cast", "t", "x", to=1), node("Sub", "x far", "in"), *LAST], "-900 as the middle of pixels"),
+    ],
+)
+def test_unusual_networks_are_refused_in_one_line(nodes: list[Any], line: str) -> None:
+    with pytest.raises(ModelError, match=line):
+        quantize_graph(of_pixels(*nodes), lambda graph, names: [])
+
+
+def test_a_network_of_floats_is_refused() -> None:
+    model = of_pixels(
+        node("Conv", "image w b", "c"), node("Relu", "c", "out"), shape=(1, 3, 8, 8), kind=TensorProto.FLOAT
+    )
+    with pytest.raises(ModelError, match="no convolution of bytes"):
+        quantize_graph(model, lambda graph, names: [])
+
+
+TURN = node("Transpose", "y", "in", perm=[0, 3, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "moved"),
+    [
+        ([CAST, node("Sub", "x one", "y"), TURN, *LAST], True),
+        ([node("Cast", "image", "y", to=1), TURN, *LAST], True),
+        # Another node reads what would be turned.
+        ([CAST, node("Sub", "x one", "y"), TURN, node("Relu", "y", "z"), *LAST], False),
+        ([CAST, node("Cast", "image", "x2", to=1), node("Sub", "x x2", "y"), TURN, *LAST], False),
+        ([CAST, node("Sub", "one x", "y"), TURN, *LAST], False),
+        ([CAST, node("Cast", "x", "x2", to=1), node("Sub", "x2 one", "y"), TURN, *LAST], False),
+        ([CAST, node("Sub", "x one", "y"), node("Transpose", "y", "in", perm=[0, 3, 2, 1]), *LAST], False),
+    ],
+)
+def test_a_picture_is_turned_first_only_where_that_changes_nothing(nodes: list[Any], moved: bool) -> None:
+    graph = Graph(of_pixels(*nodes))
+    graph.transpose_first()
+    onnx.checker.check_model(graph.model)
+    assert (graph.nodes[0].op_type == "Transpose") is moved
+    pixels = {"image": picture(1, 2, 8, 8)}
+    before, after = (ReferenceEvaluator(model).run(None, pixels)[0] for model in (of_pixels(*nodes), graph.model))
+    np.testing.assert_allclose(after, before, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("after", "default"), [(0.796, True), (0.795, False), (0.9, True)])

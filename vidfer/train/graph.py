@@ -18,6 +18,7 @@ from vidfer.types import F32
 
 PIXELS = "pixels"  # a tensor that the rewritten graph has and the float one has not
 _STEM = "stem"
+_SCALING = ("Sub", "Div", "Mul")  # by a constant, which comes second
 
 
 class Graph:
@@ -77,15 +78,18 @@ class Graph:
 
     def transpose_first(self) -> None:
         """A picture that is normalised in the same way in all colours is transposed as bytes, before that."""
-        chain = [*self._ways_in()]
-        while chain[-1].op_type in ("Cast", "Sub", "Div", "Mul") and (following := self.readers(chain[-1].output[0])):
-            chain.append(following[0])
-        if len(chain) == 1:
+        chain, values = self._ways_in(), self.values()
+        if [node.op_type for node in chain] != ["Cast"]:
+            return
+        while len(following := self.readers(chain[-1].output[0])) == 1:
+            chain += following
+            if chain[-1].op_type not in _SCALING or chain[-1].input[1] not in values:
+                break
+        if not _makes_channels_first(chain[-1]):
             return
         cast, *scaling, transpose = chain
-        values = self.values()
-        numbers = [np.unique(values[node.input[1]]) for node in scaling if node.input[1] in values]
-        if cast.op_type != "Cast" or transpose.op_type != "Transpose" or any(len(found) != 1 for found in numbers):
+        numbers = [np.unique(values[node.input[1]]) for node in scaling]
+        if any(len(found) != 1 for found in numbers):
             return
         first, last = transpose.output[0], f"{PIXELS}_first"
         for node, number in zip(scaling, numbers, strict=True):
@@ -98,8 +102,8 @@ class Graph:
 
     def reads_bytes(self) -> bool:
         """Whether `take_bytes` can turn the first layers into bytes."""
-        (first, *more) = self._ways_in()
-        return not more and first.op_type == "Transpose" and attributes(first)["perm"] == [0, 3, 1, 2]
+        ways = self._ways_in()
+        return len(ways) == 1 and _makes_channels_first(ways[0])
 
     def take_bytes(self) -> None:
         """Transpose, Cast and normalisation in front of the first convolution become one DequantizeLinear.
@@ -109,7 +113,7 @@ class Graph:
         chain = self._ways_in()
         while chain[-1].op_type != "Conv":
             following = self.readers(chain[-1].output[0])
-            if len(following) != 1 or chain[-1].op_type not in ("Transpose", "Cast", "Sub", "Div", "Mul"):
+            if len(following) != 1 or chain[-1].op_type not in ("Transpose", "Cast", *_SCALING):
                 raise ModelError("the network does not begin with Transpose, Cast, Sub, Div or Mul, and Conv")
             chain += following
         if [node.op_type for node in chain[:2]] != ["Transpose", "Cast"] or len(chain[-1].input) != 3:
@@ -117,13 +121,17 @@ class Graph:
         transpose, cast, *scaling, conv = chain
         values, scale, shift = self.values(), 1.0, 0.0
         for node in scaling:
-            factor = float(values[node.input[1]])
+            if node.op_type not in _SCALING or np.size(values.get(node.input[1], ())) != 1:
+                raise ModelError("the network does not normalise all colours with the same numbers")
+            factor = float(values[node.input[1]].item())
             if node.op_type == "Sub":
                 shift += factor * scale
             else:
                 scale *= factor if node.op_type == "Mul" else 1 / factor
                 shift *= factor if node.op_type == "Mul" else 1 / factor
         zero = round(shift / scale)
+        if not 0 <= zero <= 255:
+            raise ModelError(f"the network takes {zero} as the middle of pixels, which are 0 to 255")
         weight, bias = values[conv.input[1]], values[conv.input[2]]
         bias = bias + weight.sum((1, 2, 3)) * (zero * scale - shift)
         conv.input[2] = self.store(f"{PIXELS}_bias", bias.astype(np.float32))
@@ -146,12 +154,13 @@ class Graph:
         (conv,) = self.readers(PIXELS)
         columns = self.values()[conv.input[1]].shape[-1]
         given = attributes(conv)
-        (relu, *more) = self.readers(conv.output[0])
+        readers = self.readers(conv.output[0])
         wanted = {"strides": [2, 2], "pads": [1, columns - 2] * 2, "dilations": [1, 1], "group": 1}
         if self.values()[conv.input[1]].shape[1:] not in ((3, 3, 3), (3, 3, 2)):
             return
-        if any(given.get(k, v) != v for k, v in wanted.items()) or more or relu.op_type != "Relu":
+        if any(given.get(k, v) != v for k, v in wanted.items()) or [node.op_type for node in readers] != ["Relu"]:
             return
+        (relu,) = readers
         values = self.values()
         weight, bias = values[conv.input[1]], values[conv.input[2]]
         conv.input[1] = self.store(f"{_STEM}_weight", _widened(weight))
@@ -205,6 +214,10 @@ class Graph:
                     helper.make_node("Transpose", [flat], [target], perm=[0, 3, 1, 2]),
                 ],
             )
+
+
+def _makes_channels_first(node: NodeProto) -> bool:
+    return node.op_type == "Transpose" and attributes(node).get("perm") == [0, 3, 1, 2]
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def quantize_graph(network: ModelProto, observe: Observe) -> ModelProto:
     graph.repeat_pixels()
     nodes = graph.quantisable()
     if not any(node.op_type == "Conv" for node in nodes):
-        raise ModelError("nothing in this network can be quantised: no convolution is followed by a ReLU")
+        raise ModelError("nothing in this network can be quantised: no convolution of bytes is followed by a ReLU")
     graph.insert(nodes, best_ranges(graph.model, graph.measured(nodes), observe))
     return graph.model
 
@@ -76,7 +76,9 @@ class _Quantizer(Graph):
             self.take_bytes()
             self.widen_stem()
         else:
-            self.source = next(node for node in self.nodes if node.op_type == "Conv").input[0]
+            sources = [node.input[0] for node in self.nodes if node.op_type == "Conv"]
+            if sources and sources[0] != self.picture:
+                self.source = sources[0]
 
     def quantisable(self) -> list[NodeProto]:
         """Nodes between the picture and the last ReLU on every way to the outputs."""
