@@ -265,6 +265,16 @@ def test_what_sums_to_more_than_all_is_no_probability(tmp_path, told, as_they_ar
     np.testing.assert_allclose(emotions[0, :3], expected, atol=1e-5)
 
 
+def test_a_last_row_alone_is_told_as_those_before_it(tmp_path):
+    path = made_teacher(tmp_path / "t.onnx", ["n", 3, 32, 32], {"all": [[0.6, -2, 0], [0.2, 0.1, 0.3], [0, 0.1, 0.1]]})
+    teacher = Teacher(path, TeacherOptions(labels=("neutral", "happy", "sad"), **PLAIN))
+    red, green = np.zeros((2, 40, 40, 3), np.uint8)
+    red[..., 0] = green[..., 1] = 255
+    together, _ = teacher.label([red, green], np.repeat(NO_BOX, 2, 0))
+    alone, _ = teacher.label([green], NO_BOX)  # 0.2, 0.1, 0.3 might be probabilities
+    np.testing.assert_allclose(alone[0], together[1], atol=1e-6)
+
+
 def test_the_face_in_the_box_is_what_it_sees(tmp_path):
     path = made_teacher(tmp_path / "t.onnx", ["n", 3, 32, 32], {"va": RED_BLUE})
     image = np.zeros((100, 100, 3), np.uint8)

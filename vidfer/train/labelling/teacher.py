@@ -78,6 +78,7 @@ class Teacher:
         if unknown:
             raise UsageError(f"{path.name} has no output {unknown[0]}; it has {', '.join(self._session.outputs)}")
         self._labels = _meaning(labels)
+        self._tells_logits = False
         if len(self._session.inputs) != 1:
             raise DataError(f"{path.name} has {len(self._session.inputs)} inputs: a teacher has one, the picture")
         self._input = self._session.inputs[0]
@@ -154,7 +155,7 @@ class Teacher:
         emotions = None
         if told:
             emotions = np.zeros((len(values), len(EMOTIONS)), np.float32)
-            for i, share in zip(told, _shares(values[:, told]).T, strict=True):
+            for i, share in zip(told, self._shares(values[:, told]).T, strict=True):
                 emotions[:, EMOTIONS.index(str(self._labels[i]))] += share
         affect = None
         if VALENCE in self._labels:
@@ -162,18 +163,16 @@ class Teacher:
             affect = np.clip(values[:, places], -1, 1)
         return emotions, affect
 
+    def _shares(self, values: F32) -> F32:
+        """Probabilities as they are, logits by softmax, over the expressions that count.
 
-def _shares(values: F32) -> F32:
-    """Probabilities as they are, logits by softmax, over the expressions that count.
-
-    Few logits may all lie between 0 and 1, but hardly sum to no more than 1.
-    """
-    total = values.sum(1)
-    if (values >= 0).all() and (total > 0).all() and (total <= 1 + _ROUNDING).all():
-        powers = values
-    else:
-        powers = np.exp(values - values.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+        Few logits may all lie between 0 and 1 and sum to no more than 1, as those of a last row that is alone: what
+        gave logits once always does.
+        """
+        total = values.sum(1)
+        self._tells_logits |= not ((values >= 0).all() and (total > 0).all() and (total <= 1 + _ROUNDING).all())
+        powers = np.exp(values - values.max(1, keepdims=True)) if self._tells_logits else values
+        return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 
 
 def _meaning(labels: Sequence[str]) -> list[str | None]:
