@@ -20,6 +20,7 @@ from vidfer.train.exporters.trace import INPUT
 from vidfer.vision.session import CARD_KEY
 
 _IDENTIFIER = b"TFL3"
+_ALIGNMENT = 16
 
 
 class TfLite(Exporter):
@@ -41,7 +42,7 @@ class TfLite(Exporter):
             model.metadata = [*(model.metadata or ()), *entries]
             model.buffers.append(schema.BufferT())
         model.buffers[entries[0].buffer].data = np.frombuffer(json.dumps(card).encode(), np.uint8)
-        builder = flatbuffers.Builder(0)
+        builder = _Builder(0)
         builder.Finish(model.Pack(builder), _IDENTIFIER)
         path.write_bytes(bytes(builder.Output()))
 
@@ -56,6 +57,13 @@ class TfLite(Exporter):
         """See `Exporter`."""
         run = Interpreter(str(path)).get_signature_runner()
         return lambda pictures: dict(run(**{INPUT: pictures}))
+
+
+class _Builder(flatbuffers.Builder):  # type: ignore[misc]
+    """Puts what buffers hold at multiples of 16 bytes, as the format wants it and its own Python code forgets."""
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
+        return super().StartVector(elemSize, numElems, max(alignment, _ALIGNMENT) if elemSize == 1 else alignment)
 
 
 def _entries(model: Any) -> list[Any]:
