@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vidfer.errors import ModelError, UsageError
-from vidfer.train.exporters.formats import FORMATS, make_exporter
+from vidfer.train.exporters.formats import FORMATS
 from vidfer.train.exporters.run import export_run
 
 
@@ -43,11 +43,11 @@ def main() -> None:
                 path = Path(folder) / f"net{form.suffix}"
                 try:
                     card = export_run(run, path, format_name=name, tables=tables)
-                    size = sum(file.stat().st_size for file in make_exporter(name).files(path)) / 1e6
+                    size = sum(file.stat().st_size for file in form.files(path)) / 1e6
                     cells.append(f"{size:.1f} MB, {shown(card)}")
                 except (ModelError, UsageError) as error:
                     cells.append(str(error))
-        print(f"| {card['recipe']['network']['name']} | " + " | ".join(cells) + " |", flush=True)
+        print(f"| {run.name} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

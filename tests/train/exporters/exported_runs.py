@@ -18,7 +18,9 @@ from vidfer.train.networks.registry import build
 SIDE = 32
 
 
-def recipe(name: str, *, attention: bool = False, grey: bool = False, landmarks: int = 68, side: int = SIDE) -> Recipe:
+def recipe(
+    name: str, *, attention: bool = False, grey: bool = False, landmarks: int = 68, side: int = SIDE, epochs: int = 1
+) -> Recipe:
     return Recipe.from_dict(
         {
             "name": f"tiny_{name}",
@@ -29,7 +31,7 @@ def recipe(name: str, *, attention: bool = False, grey: bool = False, landmarks:
                 "landmarks": landmarks,
                 "box": True,
             },
-            "loop": {"epochs": 1},
+            "loop": {"epochs": epochs},
         }
     )
 

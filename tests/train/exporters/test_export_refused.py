@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -12,10 +13,13 @@ onnx = pytest.importorskip("onnx", reason="EXPORTS ARE NOT TESTED: no onnx")
 import numpy as np  # noqa: E402
 from exported_runs import SIDE, make_run, make_table, recipe  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 
 from vidfer.cli import app as cli  # noqa: E402
 from vidfer.errors import ModelError  # noqa: E402
-from vidfer.train.exporters import onnx_file  # noqa: E402
+from vidfer.train.exporters import formats, onnx_file  # noqa: E402
+from vidfer.train.exporters.checkpoint import load_checkpoint  # noqa: E402
+from vidfer.train.exporters.compare import agreement  # noqa: E402
 from vidfer.train.exporters.half import half_graph  # noqa: E402
 
 
@@ -78,6 +82,54 @@ def test_a_file_that_is_there_is_replaced_when_that_is_wanted(run, tmp_path, cap
     assert path.read_bytes() == b"mine"
     assert export(run, "-o", path, "--overwrite") == 0
     assert path.stat().st_size > 1000
+
+
+def test_weights_beside_the_file_are_not_replaced_either(run, tmp_path, capfd):
+    (tmp_path / "net.bin").write_bytes(b"mine")
+    assert export(run, "--format", "openvino", "-o", tmp_path / "net.xml") == 2
+    assert "net.bin is there already: choose --overwrite" in capfd.readouterr().err
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+
+def test_an_exporter_that_cannot_be_loaded_is_one_line(run, tmp_path, monkeypatch, capfd):
+    def broken(name):
+        raise ImportError("libtensorflow.so: cannot open\nmore")
+
+    monkeypatch.setattr(formats, "import_module", broken)
+    assert export(run, "--format", "keras", "-o", tmp_path / "net.h5") == 2
+    said = capfd.readouterr().err
+    assert "export as keras needs what is installed but cannot be loaded: libtensorflow.so" in said
+    assert said.count("\n") == 1
+
+
+def test_the_card_of_the_last_weights_says_nothing_of_the_best(tmp_path, capfd):
+    run = make_run(tmp_path / "run", recipe("fast", epochs=2))  # whose score stays the same: the first one is the best
+    cards = {}
+    for which in ("best", "last"):
+        path = tmp_path / f"{which}.safetensors"
+        assert export(run, "--format", "checkpoint", "--which", which, "-o", path) == 0
+        cards[which] = json.loads(capfd.readouterr().out)
+    assert [cards[which]["version"] for which in cards] == ["best, epoch 1 of 2", "last, epoch 2 of 2"]
+    assert cards["best"]["metrics"] == {"held_out_train_groups": {"score": 0.5}}
+    assert cards["last"]["metrics"] == {"held_out_train_groups": "not measured"}
+    assert cards["last"]["command"].endswith("vidfer train export RUN --format checkpoint --which last")
+
+
+def test_other_files_than_checkpoints_are_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(ModelError, match="FileNotFoundError"):
+        load_checkpoint(path)
+    path.write_bytes(b"junk")
+    with pytest.raises(ModelError, match="is no checkpoint that vidfer train export wrote"):
+        load_checkpoint(path)
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(ModelError, match="is no checkpoint that vidfer train export wrote"):
+        load_checkpoint(path)
+    save_file(
+        {"weight": torch.zeros(2)}, path, metadata={"vidfer_card": json.dumps({"recipe": recipe("fast").as_dict()})}
+    )
+    with pytest.raises(ModelError, match="holds weights of another network"):
+        load_checkpoint(path)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ def _of_recipe(
         kinds = [name for name, known in FORMATS.items() if known.ending == path.suffix]
         other = f"choose --format {kinds[0]}" if kinds else "choose another --format"
         raise UsageError(f"{format_name} is written to *{wanted.ending}, got {path}: {other}, or another file with -o")
-    _refuse_to_replace(path, overwrite)
+    for file in wanted.files(path):
+        _refuse_to_replace(file, overwrite)
     with torch_needed():
         from vidfer.train.exporters.run import export_run
 

@@ -64,7 +64,3 @@ class Exporter(ABC):
     @abstractmethod
     def load(self, path: Path) -> Predict:
         """Open a file with the format's own program."""
-
-    def files(self, path: Path) -> list[Path]:
-        """All files of a network, the one that names it last."""
-        return [path]

@@ -26,10 +26,12 @@ def make_card(network: RunNetwork, name: str, which: str) -> dict[str, Any]:
     """The card of an export, without what comparing it found."""
     about, recipe = network.about, network.trained.recipe
     state = network.trained.state
-    best = {key: value for key, value in (state["best"] or {}).items() if key != "epoch"}
+    best = dict(state["best"] or {})
+    # Those of `last` are known only where no earlier ones were better.
+    measured = best.pop("epoch", None) == state["epoch"]
     return {
         "name": recipe.name,
-        "version": f"{which} of {state['epoch']} epochs",
+        "version": f"{which}, epoch {state['epoch']} of {state['config']['epochs']}",
         "format": name,
         "precision": find_format(name).precision,
         "input": {
@@ -41,14 +43,19 @@ def make_card(network: RunNetwork, name: str, which: str) -> dict[str, Any]:
         "heads": describe_heads(recipe.heads),
         "recipe": recipe.as_dict(),
         "trained_on": state["settings"].get("data", "not stated"),
-        "metrics": {"held_out_train_groups": best},
+        "metrics": {"held_out_train_groups": best if measured else "not measured"},
         "parameters": about.details["parameters"],
         "gflop": about.details["gflop"],
         "licence": "not stated",
         "git_sha": git_sha(),
         "vidfer_version": __version__,
-        "command": f"{_FIT} && vidfer train export RUN --format {name}",
+        "command": f"{_FIT} && {_export_command(name, which)}",
     }
+
+
+def _export_command(name: str, which: str) -> str:
+    data = " --data TABLE" if find_format(name).precision == "int8" else ""
+    return f"vidfer train export RUN --format {name}{data}" + (f" --which {which}" if which != "best" else "")
 
 
 def describe_heads(heads: Heads) -> list[dict[str, Any]]:

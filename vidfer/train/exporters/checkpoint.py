@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save_file
 
+from vidfer.errors import ModelError
+from vidfer.train.checkpoint import load_tensors
 from vidfer.train.exporters.base import Exporter, Predict, Source
 from vidfer.train.multitask.recipe import Recipe
 from vidfer.train.networks.registry import MultiTaskNet, build
@@ -26,7 +28,8 @@ class Checkpoint(Exporter):
 
     def put_card(self, path: Path, card: Mapping[str, Any]) -> None:
         """See `Exporter`."""
-        save_file(load_file(path), path, metadata={CARD_KEY: json.dumps(card)})
+        # Read whole: tensors that are mapped from a file must not be written over it.
+        save_file(load(path.read_bytes()), path, metadata={CARD_KEY: json.dumps(card)})
 
     def read_card(self, path: Path) -> dict[str, Any]:
         """See `Exporter`."""
@@ -42,8 +45,18 @@ class Checkpoint(Exporter):
 
 
 def load_checkpoint(path: Path) -> MultiTaskNet:
-    """The network of an exported checkpoint, ready to predict."""
-    recipe = Recipe.from_dict(Checkpoint().read_card(path)["recipe"])
+    """The network of an exported checkpoint, ready to predict.
+
+    Raises:
+        ModelError: The file is missing or damaged, or no such checkpoint.
+    """
+    try:
+        stored, tensors = Checkpoint().read_card(path)["recipe"], load(path.read_bytes())
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path} is no checkpoint that vidfer train export wrote: {type(error).__name__}: {error}"
+        ) from error
+    recipe = Recipe.from_dict(stored)
     net = build(replace(recipe.network, weights=None), recipe.heads)
-    net.load_state_dict(load_file(path))
+    load_tensors(net, tensors, path)
     return net.eval()

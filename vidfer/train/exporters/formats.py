@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,11 @@ class Format:
         about: What it is for.
         suffix: What its files' names end with.
         tolerance: Largest difference from torch / the largest value of the output (at least 1); None: bytes cannot be
-            so near, see `compare.Agreement`.
+            so near, see `compare.agreement`.
         precision: What it computes in.
         maker: Module and class that write it.
         extra: What has to be installed for it besides `vidfer[train]`.
+        beside: What the name of a second file ends with.
     """
 
     about: str
@@ -36,11 +38,16 @@ class Format:
     precision: str = "float32"
     maker: tuple[str, str]
     extra: str | None = None
+    beside: str | None = None
 
     @property
     def ending(self) -> str:
         """The last suffix, which a file of a name of its own must have, too."""
         return f".{self.suffix.rsplit('.', 1)[-1]}"
+
+    def files(self, path: Path) -> list[Path]:
+        """All files of a network, the one that names it last."""
+        return [*([path.with_suffix(self.beside)] if self.beside else []), path]
 
 
 # Tolerances are some ten times the largest difference of the networks of the registry, see docs/training.md.
@@ -84,6 +91,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             tolerance=1e-4,
             maker=("openvino_file", "OpenVino"),
             extra="openvino",
+            beside=".bin",
         ),
         "tflite": Format(
             about="phones and small boards",
@@ -125,11 +133,13 @@ def make_exporter(name: str) -> Exporter:
     module, maker = wanted.maker
     # Read when they are loaded: TensorFlow would tell about the processor, and Keras could run on something else.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         made: Exporter = getattr(import_module(f"vidfer.train.exporters.{module}"), maker)()
     except ModuleNotFoundError as error:
         if wanted.extra is None or (error.name or "").startswith("vidfer"):
             raise
         raise UsageError(f"export as {name} needs {error.name}: pip install 'vidfer[{wanted.extra}]'") from error
+    except ImportError as error:
+        raise UsageError(f"export as {name} needs what is installed but cannot be loaded: {error}") from error
     return made

@@ -45,7 +45,3 @@ class OpenVino(Exporter):
         model = self._core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         names = [output.any_name for output in model.outputs]
         return lambda pictures: dict(zip(names, model(pictures).to_tuple(), strict=True))
-
-    def files(self, path: Path) -> list[Path]:
-        """See `Exporter`."""
-        return [path.with_suffix(".bin"), path]

@@ -70,7 +70,7 @@ def export_run(
         card["verification"] = _compared(source, exporter, draft, wanted.tolerance, held)
         exporter.put_card(draft, card)
         _check_card(exporter, draft, card)
-        _move(exporter.files(draft), path.parent)
+        _move(wanted.files(draft), path.parent)
     return card
 
 
