@@ -192,6 +192,34 @@ def test_int8_that_varies_otherwise_is_refused(run, tmp_path, monkeypatch, capfd
     assert not (tmp_path / "net.onnx").exists()
 
 
+def compared(wanted, got):
+    given = np.zeros((len(wanted), 4, 4, 3), np.uint8)
+    return agreement("net", lambda _: {"box": wanted}, lambda _: {"box": got.astype(np.float32)}, [given])["box"]
+
+
+SAID = np.random.default_rng(3).normal(50, 5, (8, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("got", "line"),
+    [
+        (0 * SAID, r"varies otherwise than in float32 \(correlation 0, needed is 0\.9\)"),
+        (SAID + 20, r"off by 20 on average, allowed is \d"),
+        (50 + 3 * (SAID - 50), r"off by \d+ on average"),
+    ],
+)
+def test_int8_that_is_dead_shifted_or_stretched_is_refused(got, line):
+    with pytest.raises(ModelError, match=f"net: box .*{line}"):
+        compared(SAID, got)
+
+
+def test_a_head_that_says_the_same_of_all_pictures_may_do_so_in_int8():
+    still = np.repeat(SAID[:1], 8, 0)
+    assert compared(still, still + SAID / 500)["correlation"] == 1
+    with pytest.raises(ModelError, match="off by 5 on average"):
+        compared(still, still + 5)
+
+
 def test_int8_wants_some_pictures(run, tmp_path, capfd):
     table = make_table(tmp_path / "faces.parquet", 11)
     assert export(run, "--format", "onnx-int8", "--data", table, "-o", tmp_path / "net.onnx") == 3

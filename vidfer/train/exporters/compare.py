@@ -14,6 +14,8 @@ BATCHES = (1, 2, 7)
 _BLOCKS = 8  # of a picture's side: structures as faces have them, which pure noise has not
 # Below this, what the network says is no longer what the one in float32 says.
 LEAST_CORRELATION = 0.9
+_SHIFT = 0.01
+_STILL = 1e-6  # how much values vary, of the largest one, that are the same but for rounding
 
 
 def pictures(batch: int, side: int, seed: int) -> U8:
@@ -73,6 +75,7 @@ def agreement(name: str, torch: Predict, exported: Predict, inputs: Sequence[U8]
                 f"{name}: {head} varies otherwise than in float32 (correlation {found[head]['correlation']:g}, needed "
                 f"is {LEAST_CORRELATION:g}): calibrate it with other --data, or export it as onnx"
             )
+        _refuse_shifted(name, head, wanted, got)
     return found
 
 
@@ -88,10 +91,29 @@ def _said(name: str, torch: Predict, exported: Predict, given: U8) -> dict[str, 
 
 
 def _correlation(wanted: F64, got: F64) -> float:
-    """Over all values less their mean over the pictures: a mean face would agree with any other face, too."""
+    """Over all values less their mean over the pictures: a mean face would agree with any other face, too.
+
+    1 where torch says the same of all pictures, but for rounding; 0 where only the other one does.
+    """
     first, second = ((values - values.mean(0)).ravel() for values in (wanted, got))
+    if np.abs(first).max() <= _STILL * max(1.0, float(np.abs(wanted).max())):
+        return 1.0
     scale = float(np.sqrt((first**2).sum() * (second**2).sum()))
-    return float((first * second).sum()) / scale if scale else 1.0
+    return float((first * second).sum()) / scale if scale else 0.0
+
+
+def _refuse_shifted(name: str, head: str, wanted: F64, got: F64) -> None:
+    """Values that vary as they should, but around another mean or too much.
+
+    They must be nearer than torch's mean over the pictures is, or, where little varies, than `_SHIFT` of the largest.
+    """
+    off = np.abs(wanted - got).mean()
+    allowed = max(np.abs(wanted - wanted.mean(0)).mean(), _SHIFT * max(1.0, float(np.abs(wanted).max())))
+    if not off <= allowed:
+        raise ModelError(
+            f"{name}: {head} is off by {off:.2g} on average, allowed is {allowed:.2g}: calibrate it with other --data, "
+            "or export it as onnx"
+        )
 
 
 def _short(value: float) -> float:
