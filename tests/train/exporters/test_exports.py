@@ -18,6 +18,8 @@ torch = pytest.importorskip("torch", reason="EXPORTS ARE NOT TESTED: no torch")
 onnx = pytest.importorskip("onnx", reason="EXPORTS ARE NOT TESTED: no onnx")
 
 from exported_runs import SIDE, make_run, make_table, recipe  # noqa: E402
+from onnx import helper, numpy_helper  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from vidfer.cli import app as cli  # noqa: E402
 from vidfer.train.evaluation.network import OnnxNetwork  # noqa: E402
@@ -33,11 +35,9 @@ RECIPES = {
     "mobilenet_v2": recipe("mobilenet_v2", landmarks=5, side=2 * SIDE),
     "resnet18": recipe("resnet18_small", landmarks=15),
 }
-# Layers of the other two that those have not are seen by the format that has to know each kind of layer.
-QUICK = {*[(name, form) for form in FORMATS for name in ("fast", "separable")], ("mobilenet_v2", "keras")}
-QUICK |= {("resnet18", "keras")}
+QUICK = ("fast", "separable")
 CASES = [
-    pytest.param(name, form, marks=() if (name, form) in QUICK else pytest.mark.slow)
+    pytest.param(name, form, marks=() if name in QUICK else pytest.mark.slow)
     for form in FORMATS
     for name in RECIPES
     if (name, form) != ("mobilenet_v2", "onnx-int8")  # noise of 17 bottlenecks that learned nothing
@@ -77,7 +77,7 @@ def test_an_export_says_what_torch_says(name, form, run_of, export):
     path, said, hints = export(name, form)
     exporter, net = make_exporter(form), load_trained(folder).net
     left = sorted(file.name for file in path.parent.iterdir())
-    assert left == sorted(file.name for file in exporter.files(path))
+    assert left == sorted(file.name for file in wanted.files(path))
 
     card, side = exporter.read_card(path), net.input_px
     assert json.loads(said) == card
@@ -149,3 +149,45 @@ def test_int8_takes_the_picture_as_it_is_unless_it_is_made_grey(export):
     assert "Cast" not in first["fast"]
     assert "Cast" in first["separable"]
     assert ("QuantizeLinear", "DequantizeLinear") in pairwise(first["separable"])
+
+
+def test_keras_has_the_layers_of_the_other_networks_too():
+    """Strides with zeros around the map, ReLU6 and pooling, which the two above have not."""
+    keras_layers = pytest.importorskip("vidfer.train.exporters.keras_layers", reason="KERAS IS NOT TESTED: no keras")
+    node, value, rng = helper.make_node, helper.make_tensor_value_info, np.random.default_rng(2)
+    nodes = [
+        node("Cast", ["image"], ["x"], to=1),
+        node("Transpose", ["x"], ["maps"], perm=[0, 3, 1, 2]),
+        node("Conv", ["maps", "w", "b"], ["c"], kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]),
+        node("Clip", ["c", "low", "high"], ["r"]),
+        node("MaxPool", ["r"], ["p"], kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]),
+        node("Conv", ["p", "each"], ["d"], kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2], group=8),
+        node("ReduceMean", ["d"], ["box"], axes=[2, 3], keepdims=0),
+    ]
+    weights = {"w": rng.normal(0, 0.01, (8, 3, 3, 3)), "b": rng.normal(size=8), "each": rng.normal(size=(8, 1, 3, 3))}
+    stored = [
+        numpy_helper.from_array(np.asarray(array, np.float32), name)
+        for name, array in {**weights, "low": 0, "high": 6}.items()
+    ]
+    image, box = value("image", 2, ["B", SIDE, SIDE, 3]), value("box", 1, ["B", 8])
+    graph = helper.make_graph(nodes, "g", [image], [box], stored)
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    given = pictures(3, SIDE, 4)
+    (wanted,) = ReferenceEvaluator(network).run(None, {"image": given})
+    got = keras_layers.keras_model(network).predict(given, verbose=0)["box"]
+    assert np.ptp(wanted, axis=0).min() > 0.01
+    np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_what_tflite_stores_begins_at_multiples_of_16_bytes(export):
+    """As the converter writes it and the format wants it, which putting the card in must not undo."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="TFLITE IS NOT TESTED: no ai_edge_litert")
+    data = np.frombuffer(export("fast", "tflite")[0].read_bytes(), np.uint8)
+    model = schema.Model.GetRootAs(data, 0)
+    starts = [
+        model.Buffers(i).DataAsNumpy().ctypes.data - data.ctypes.data
+        for i in range(model.BuffersLength())
+        if model.Buffers(i).DataLength()
+    ]
+    assert len(starts) > 10
+    assert not any(start % 16 for start in starts)
