@@ -95,6 +95,27 @@ def axe_finds():
     return find
 
 
+@pytest.fixture
+def open_file(browser):
+    """Opens a page that lies on the disk; whatever it complains about or asks of anybody fails the test."""
+    contexts, troubles = [], []
+
+    def start(path, width=1280, may_ask=("file:",), **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda told: troubles.append(told.text))
+        page.on("request", lambda asked: asked.url.startswith(may_ask) or troubles.append(asked.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
 @pytest.fixture(autouse=True)
 def _nothing_left_behind(request):
     """No thread is left running, and no half-written file in the test's own folder."""

@@ -1,6 +1,7 @@
 """The page of a result in a real browser."""
 
 import re
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -21,24 +22,9 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser, made):
-    """Opens the page; whatever it complains about or asks of anybody fails the test."""
-    contexts, troubles = [], []
-
-    def start(width=1280, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda told: troubles.append(told.text))
-        page.on("request", lambda asked: asked.url.startswith("file:") or troubles.append(asked.url))
-        page.goto(made[1].as_uri())
-        return page
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert troubles == []
+def opened(open_file, made):
+    """Opens the page."""
+    return partial(open_file, made[1])
 
 
 def told(face, at):
@@ -106,7 +92,7 @@ def test_axe_finds_nothing(opened, axe_finds):
 
 @pytest.mark.parametrize("width", [320, 390, 820])
 def test_nothing_runs_out_of_narrow_screens(opened, width):
-    page = opened(width)
+    page = opened(width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

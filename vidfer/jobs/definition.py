@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidfer.errors import InputError, UsageError
+from vidfer.config import read_toml
+from vidfer.errors import UsageError
 from vidfer.jobs.checks import check
 from vidfer.media.address import redacted
 from vidfer.pipeline.options import ProcessOptions
@@ -90,12 +90,7 @@ def read_definition(path: Path) -> Job:
         InputError: The file cannot be read or is no TOML.
         UsageError: It says something that is not allowed.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is no TOML: {error}") from error
+    values = read_toml(path)
     try:
         check(values, document("job"))
         return _job(path, values)

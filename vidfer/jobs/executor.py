@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self, cast
+from typing import Generic, Protocol, Self, TypeVar, cast
 
 from vidfer.jobs.units import Record, Task
 
@@ -77,3 +77,47 @@ class Executor(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class _Employed(Protocol):
+    """One of several workers, as its executor sees it."""
+
+    ready: bool
+    task: Task | None
+
+
+_One = TypeVar("_One", bound=_Employed)
+
+
+class Crew(Generic[_One]):
+    """What executors share that keep workers, each with one task at a time.
+
+    Attributes:
+        workers: How many are meant to work at a time.
+    """
+
+    workers: int
+    _all: list[_One]
+
+    @property
+    def room(self) -> int:
+        """How many tasks it takes now."""
+        return sum(one.ready and one.task is None for one in self._all)
+
+    @property
+    def pending(self) -> int:
+        """How many it has."""
+        return sum(one.task is not None for one in self._all)
+
+    def __enter__(self) -> Self:
+        for _ in range(self.workers):
+            self._start()
+        return self
+
+    def _start(self) -> None:
+        """Add a worker."""
+        raise NotImplementedError
+
+    def _free(self) -> _One:
+        """A worker that takes a task."""
+        return next(one for one in self._all if one.ready and one.task is None)

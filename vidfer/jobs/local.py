@@ -16,11 +16,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from vidfer.errors import VidferError
 from vidfer.jobs.cores import keep_to_cores
-from vidfer.jobs.executor import WORKER, Finished, made
+from vidfer.jobs.executor import WORKER, Crew, Finished, made
 from vidfer.jobs.units import Task
 from vidfer.media.cores import available_cores
 
@@ -58,7 +58,7 @@ class _Process:
     task: Task | None = None
 
 
-class LocalExecutor:
+class LocalExecutor(Crew[_Process]):
     """A pool of processes.
 
     Args:
@@ -75,21 +75,6 @@ class LocalExecutor:
         self._all: list[_Process] = []
         self._stillborn = 0
 
-    @property
-    def room(self) -> int:
-        """How many tasks it takes now."""
-        return sum(one.ready and one.task is None for one in self._all)
-
-    @property
-    def pending(self) -> int:
-        """How many it has."""
-        return sum(one.task is not None for one in self._all)
-
-    def __enter__(self) -> Self:
-        for _ in range(self.workers):
-            self._start()
-        return self
-
     def _start(self) -> None:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(
@@ -102,7 +87,7 @@ class LocalExecutor:
 
     def submit(self, task: Task) -> None:
         """Hand over a task."""
-        one = next(one for one in self._all if one.ready and one.task is None)
+        one = self._free()
         one.task = task
         with suppress(OSError):  # it died just now: `wait` sees that
             one.pipe.send(task)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from vidfer.errors import UsageError, VidferError
 from vidfer.jobs.cores import keep_to_cores
-from vidfer.jobs.executor import WORKER, Finished, made
+from vidfer.jobs.executor import WORKER, Crew, Finished, made
 from vidfer.jobs.units import Record, Task
 
 try:
@@ -44,7 +44,7 @@ class _Held:
     task: Task | None = None
 
 
-class RayExecutor:
+class RayExecutor(Crew[_Held]):
     """Actors of a cluster, each with the networks loaded.
 
     Those that the cluster has no room for wait for a machine that joins; one that dies, or whose machine does, is
@@ -90,21 +90,6 @@ class RayExecutor:
         limits += [there.get("GPU", 0) / self._gpus] if self._gpus else []
         return max(1, int(min(limits)))
 
-    @property
-    def room(self) -> int:
-        """How many tasks it takes now."""
-        return sum(one.ready and one.task is None for one in self._all)
-
-    @property
-    def pending(self) -> int:
-        """How many it has."""
-        return sum(one.task is not None for one in self._all)
-
-    def __enter__(self) -> Self:
-        for _ in range(self.workers):
-            self._start()
-        return self
-
     def _start(self) -> None:
         needs = {"num_cpus": self._cores, "num_gpus": self._gpus, "memory": int(self._memory_gb * 1e9)}
         actor = ray.remote(**needs)(_Actor).remote(self._setup, self._cores, self._name)
@@ -112,7 +97,7 @@ class RayExecutor:
 
     def submit(self, task: Task) -> None:
         """Hand over a task."""
-        one = next(one for one in self._all if one.ready and one.task is None)
+        one = self._free()
         one.task, one.answer = task, one.actor.work.remote(task)
 
     def wait(self, timeout_s: float) -> Sequence[Finished]:

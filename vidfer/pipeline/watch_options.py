@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from vidfer.config import read_toml
 from vidfer.errors import InputError, UsageError
 from vidfer.media.address import Address, parse_address, redacted
 from vidfer.pipeline.options import LANDMARKS
@@ -175,12 +175,7 @@ def _name_for(url: str, taken: set[str]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """A configuration, every key and value checked."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is no TOML: {error}") from error
+    values = read_toml(path)
     tables = values.get("camera", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise UsageError(f"{path}: write each camera as [camera.NAME], with its url below")

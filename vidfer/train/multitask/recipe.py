@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from vidfer.errors import InputError, UsageError
+from vidfer.config import read_toml
+from vidfer.errors import UsageError
 from vidfer.train.loop import LoopConfig
 from vidfer.train.multitask.options import Augment, DataOptions, Losses
 from vidfer.train.multitask.tables import as_table, check_keys, read_table
@@ -99,12 +99,7 @@ def read_recipe(path: Path) -> Recipe:
         InputError: The file cannot be read or is no TOML.
         UsageError: An unknown key, or a value that is not allowed.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is no TOML: {error}") from error
+    values = read_toml(path)
     try:
         recipe = Recipe.from_dict({"name": path.stem, **values})
     except UsageError as error:
