@@ -37,18 +37,24 @@ def test_emotion_scores_are_those_of_their_definitions(seed, n):
     label[:2] = 0, 1
     task, probability, judged = judged_emotion(label, logits)
     guess, truth, found = probability.argmax(1), task.label, values(judged)
-    assert found["accuracy"] == pytest.approx(metrics.accuracy(guess, truth))
-    assert found["macro_f1"] == pytest.approx(metrics.macro_f1(guess, truth))
-    assert found["ece"] == pytest.approx(metrics.expected_calibration_error(probability, truth))
-    weighted = 0.0
+    weighted, of_classes = 0.0, []
     for k, name in enumerate(task.classes):
         hit, of_class, guessed = ((guess == k) & (truth == k)).sum(), (truth == k).sum(), (guess == k).sum()
         assert found[f"recall_{name}"] == pytest.approx(hit / of_class)
         assert found[f"precision_{name}"] == pytest.approx(hit / guessed if guessed else np.nan, nan_ok=True)
         assert found[f"f1_{name}"] == pytest.approx(2 * hit / (of_class + guessed))
         weighted += found[f"f1_{name}"] * of_class / n
+        of_classes.append(found[f"f1_{name}"])
         assert judged.scores[f"precision_{name}"].n == guessed
     assert found["weighted_f1"] == pytest.approx(weighted)
+    # What chooses the best weights and what cards say is the same.
+    assert found["accuracy"] == pytest.approx((guess == truth).mean()) == metrics.accuracy(guess, truth)
+    assert found["macro_f1"] == pytest.approx(np.mean(of_classes)) == metrics.macro_f1(guess, truth)
+    gaps, confidence = 0.0, probability.max(1)
+    for low in np.arange(15) / 15:
+        there = (confidence >= low) & (confidence < low + 1 / 15)
+        gaps += abs((guess == truth)[there].sum() - confidence[there].sum()) / n
+    assert found["ece"] == pytest.approx(gaps) == metrics.expected_calibration_error(probability, truth)
     confusion = np.array(judged.facts["confusion"])
     assert confusion.sum() == n
     assert np.trace(confusion) == (guess == truth).sum()
@@ -95,7 +101,8 @@ def test_affect_scores_are_those_of_their_definitions(seed, n, spread):
     found = values(affect.judge_affect(guess, truth, *everyone(n)))
     for k, name in enumerate(("valence", "arousal")):
         p, t = guess[:, k], truth[:, k]
-        assert found[f"ccc_{name}"] == pytest.approx(metrics.ccc(p, t), abs=1e-6)
+        ccc = 2 * np.cov(p, t, bias=True)[0, 1] / (p.var() + t.var() + (p.mean() - t.mean()) ** 2)
+        assert found[f"ccc_{name}"] == pytest.approx(ccc, abs=1e-6) == metrics.ccc(p, t)
         assert found[f"pearson_{name}"] == pytest.approx(np.corrcoef(p, t)[0, 1], abs=1e-6)
         assert found[f"mse_{name}"] == pytest.approx(((p - t) ** 2).mean())
         assert found[f"rmse_{name}"] == pytest.approx(np.sqrt(((p - t) ** 2).mean()))
@@ -119,7 +126,9 @@ def test_truth_that_never_changes_has_no_correlation():
     for guess, truth in ((said, same), (same, said)):
         found = figures(affect.judge_affect(guess, truth, *everyone(20)), rounds=50)
         assert np.isnan([found["pearson_valence"].value, found["pearson_valence"].low]).all()
-        assert found["ccc_valence"].value == pytest.approx(0, abs=1e-9)
+        assert found["ccc_valence"].value == 0 == metrics.ccc(guess[:, 0], truth[:, 0])
+    # Nothing to agree about.
+    assert np.isnan(metrics.ccc(same[:, 0], same[:, 0]))
 
 
 def square_face(n=3):

@@ -170,7 +170,7 @@ def test_calibration_error_of_honest_and_of_boasting_probabilities():
     right = rng.random(20000) < confidence
     probability = np.stack([confidence, 1 - confidence], 1)
     assert metrics.expected_calibration_error(probability, np.where(right, 0, 1)) < 0.02
-    assert metrics.expected_calibration_error(np.tile([0.99, 0.01], (100, 1)), np.ones(100)) > 0.9
+    assert metrics.expected_calibration_error(np.tile([0.99, 0.01], (100, 1)), np.ones(100, int)) > 0.9
 
 
 def test_roc_auc_counts_pairs():
@@ -179,7 +179,7 @@ def test_roc_auc_counts_pairs():
 
 
 def test_interval_covers_the_value():
-    found = metrics.figure(metrics.accuracy, np.arange(200) % 3, np.zeros(200))
+    found = metrics.figure(metrics.accuracy, np.arange(200) % 3, np.zeros(200, int))
     assert found.low < found.value < found.high
     assert found.n == 200
 

@@ -20,7 +20,7 @@ from vidfer.train import conditions, groups, keypoints, metrics, paste, report, 
 from vidfer.train.data import read_faces
 from vidfer.train.detector_run import figures
 from vidfer.train.evaluate import Task, emotion_tasks
-from vidfer.train.mesh import MIRROR68, MeshBasis
+from vidfer.train.mesh import MeshBasis
 from vidfer.train.metrics import Measure
 from vidfer.train.scenes import Scene
 from vidfer.types import EMOTIONS
@@ -157,12 +157,6 @@ def test_points_that_are_off_by_a_hundredth_of_the_face() -> None:
     moved = keypoints.keypoint_measures(np.arange(5), target + (0, 1), target, np.full(5, 100.0))
     assert moved[0].figure().value == pytest.approx(0.01 / 1.10)
     assert moved[1].figure().value == pytest.approx(0.96 / np.sqrt(2))  # x is right: half of the coordinates
-
-
-def test_the_15_points_are_a_mirrored_face_s_15_points() -> None:
-    partners = {frozenset(MIRROR68[list(group)].tolist()) for group in keypoints.FIFTEEN}
-    assert partners == {frozenset(group) for group in keypoints.FIFTEEN}
-    assert len(keypoints.FIFTEEN) == 15
 
 
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -26,7 +26,6 @@ from vidfer.vision.session import Session
 
 _SEED = 0
 _BATCH = 64
-_EYES68 = (36, 45)
 _CONTEMPT = EMOTIONS.index("contempt")
 _CODES7 = {name: i for i, name in enumerate(LABELS7)}
 Heads = Mapping[str, npt.NDArray[Any]]
@@ -100,9 +99,9 @@ def measures(yardstick: Yardstick, heads: Heads) -> list[Measure]:
 def emotion_tasks(rows: FaceRows, heads: Heads) -> dict[str, Task]:
     """Emotions by label set; of seven classes, contempt is left out before the best one is chosen."""
     logits = heads["emotion"]
-    probability, without_contempt = _softmax(logits), _softmax(np.delete(logits, _CONTEMPT, 1))
+    probability, without_contempt = metrics.softmax(logits), metrics.softmax(np.delete(logits, _CONTEMPT, 1))
     # FER2013's annotators saw other emotions than FER+'s: newer networks have a head for their labels.
-    of_fer2013 = _softmax(heads["fer2013"]) if "fer2013" in heads else without_contempt
+    of_fer2013 = metrics.softmax(heads["fer2013"]) if "fer2013" in heads else without_contempt
     label7 = np.array([_CODES7.get(name, -1) for name in rows.label7.tolist()])
     wild, synthetic = rows.set_name == "affectnet", rows.set_name == "diffusionfer"
 
@@ -175,8 +174,7 @@ def mesh_measures(yardstick: Yardstick, landmarks: Array) -> list[Measure]:
     meshed = np.flatnonzero(~np.isnan(rows.mesh_frame[:, 0]))
     mesh = yardstick.basis.points(rows.mesh_coef[meshed], rows.mesh_frame[meshed])[..., :2]
     target = apply_transform(transform[meshed], mesh)
-    eyes = np.linalg.norm(target[:, 33] - target[:, 263], axis=1)
-    error = metrics.point_errors(landmarks[meshed][..., :2], target, eyes)
+    error = metrics.point_errors(landmarks[meshed][..., :2], target)
     found = Measure(name="mesh_error", metric=metrics.mean, rows=meshed, columns=(error,))
     of_set = {f"mesh_error_{name}": found.within(rows.set_name == name) for name in np.unique(rows.set_name[meshed])}
     return [found, *(Measure(name=n, metric=m.metric, rows=m.rows, columns=m.columns) for n, m in of_set.items())]
@@ -189,8 +187,7 @@ def point_measures(yardstick: Yardstick, points68: Array) -> list[Measure]:
         index = np.flatnonzero(rows.set_name == name)
         transform = crop_transform(yardstick.box_px[index])
         target = apply_transform(transform, rows.points68[index].reshape(-1, 68, 2))
-        eyes = np.linalg.norm(target[:, _EYES68[0]] - target[:, _EYES68[1]], axis=1)
-        error = metrics.point_errors(points68[index], target, eyes)
+        error = metrics.point_errors(points68[index], target)
         found.append(Measure(name=f"points68_error_{name}", metric=metrics.mean, rows=index, columns=(error,)))
         if name == "lfpw":
             side = (rows.box_px[index, 2:] - rows.box_px[index, :2]).max(1)
@@ -218,8 +215,3 @@ def identity_figures(rows: FaceRows, heads: Heads) -> dict[str, Figure]:
         return metrics.roc_auc(score[counted], same_person[counted])
 
     return {"identity_pair_auc": figure(pair_auc, np.arange(len(names)), rounds=200)}
-
-
-def _softmax(logits: Array) -> Array:
-    exp = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(exp / exp.sum(1, keepdims=True))

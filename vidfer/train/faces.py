@@ -129,13 +129,11 @@ def _landmark_errors(
     meshed = np.flatnonzero(~np.isnan(rows.mesh_frame[:, 0]))
     mesh = basis.points(rows.mesh_coef[meshed], rows.mesh_frame[meshed])[..., :2]
     hand = np.flatnonzero((rows.set_name == "lfpw") & ~np.isnan(rows.points68[:, 0]))
-    pairs = {"mesh": (meshed, mesh, 33, 263), "points68": (hand, rows.points68[hand].reshape(-1, 68, 2), 36, 45)}
     errors = {}
-    for name, (index, points, left, right) in pairs.items():
+    for name, index, points in (("mesh", meshed, mesh), ("points68", hand, rows.points68[hand].reshape(-1, 68, 2))):
         target = apply_transform(crop_transform(box_px[index]), points)
         found = heads[name][index][..., :2] * CROP_PX + (CROP_PX - 1) / 2
-        eyes = np.linalg.norm(target[:, left] - target[:, right], axis=1)
-        errors[name] = float(np.mean(metrics.point_errors(found, target, eyes)))
+        errors[name] = float(metrics.point_errors(found, target).mean())
     return errors
 
 

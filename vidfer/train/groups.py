@@ -84,8 +84,7 @@ def _of_variable(
 
 def class_figures(task: Task) -> dict[str, object]:
     """Share of every class that is found, and how many rows of a class (line) are taken for which (column)."""
-    confusion = np.zeros((len(task.labels),) * 2, int)
-    np.add.at(confusion, (task.label, task.guess), 1)
+    confusion = metrics.confusion(task.guess, task.label, len(task.labels)).astype(int)
     recall = {
         name: metrics.share(int(line[k]), int(line.sum())).as_dict()
         for k, (name, line) in enumerate(zip(task.labels, confusion, strict=True))

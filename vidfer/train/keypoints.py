@@ -18,20 +18,11 @@ import numpy as np
 
 from vidfer.train import metrics
 from vidfer.train.metrics import Array, Measure
+from vidfer.train.points import reduced
 from vidfer.types import I64
 
 _FER2013_SIDE, _KEYPOINTS_SIDE = 1.10, 1.00
 _KEYPOINTS_PX = 96
-_RIGHT_EYE, _LEFT_EYE = tuple(range(36, 42)), tuple(range(42, 48))
-_LIP_CORNERS = ((48,), (54,))
-FOUR = (_RIGHT_EYE, _LEFT_EYE, *_LIP_CORNERS)
-# Corners of the eyes and ends of the brows, inner ones first, tip of the nose, middle of either lip's outer edge.
-FIFTEEN = (*FOUR, (39,), (36,), (42,), (45,), (21,), (17,), (22,), (26,), (30,), (51,), (57,))
-
-
-def reduced(points68: Array, groups: tuple[tuple[int, ...], ...]) -> Array:
-    """Fewer points f[N,K,2], each the mean of some of the 68."""
-    return np.stack([points68[:, list(group)].mean(1) for group in groups], 1)
 
 
 def keypoint_measures(rows: I64, points68: Array, target68: Array, side: Array) -> list[Measure]:
@@ -43,9 +34,9 @@ def keypoint_measures(rows: I64, points68: Array, target68: Array, side: Array) 
         target68: As they were set by hand, in the same unit.
         side: Longer side f[N] of the face's mesh in that unit.
     """
-    off4 = np.linalg.norm(reduced(points68, FOUR) - reduced(target68, FOUR), axis=2).mean(1) / (side * _FER2013_SIDE)
+    off4 = np.linalg.norm(reduced(points68, 4) - reduced(target68, 4), axis=2).mean(1) / (side * _FER2013_SIDE)
     scale = _KEYPOINTS_PX / (side * _KEYPOINTS_SIDE)
-    off15 = (reduced(points68, FIFTEEN) - reduced(target68, FIFTEEN)) * scale[:, None, None]
+    off15 = (reduced(points68, 15) - reduced(target68, 15)) * scale[:, None, None]
     squares = (off15**2).mean((1, 2))
     return [
         Measure(name="points4_error_lfpw", metric=metrics.mean, rows=rows, columns=(off4,)),

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidfer.train.evaluation.scores import Judged, Score, divided
+from vidfer.train import metrics
+from vidfer.train.evaluation.scores import Judged, Score
 from vidfer.types import EMOTIONS, F32, F64, I64
-
-BINS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +63,7 @@ def emotion_task(label: I64, known: Sequence[Sequence[str]]) -> EmotionTask | No
 
 def probabilities(logits: F32, of: Sequence[str], classes: Sequence[str]) -> F64:
     """Softmax over some of a network's classes."""
-    chosen = logits[:, [list(of).index(name) for name in classes]].astype(np.float64)
-    raised = np.exp(chosen - chosen.max(1, keepdims=True))
-    return np.asarray(raised / raised.sum(1, keepdims=True))
+    return metrics.softmax(logits[:, [list(of).index(name) for name in classes]].astype(np.float64))
 
 
 def judge_emotion(task: EmotionTask, probability: F64, groups: I64) -> Judged:
@@ -78,13 +75,9 @@ def judge_emotion(task: EmotionTask, probability: F64, groups: I64) -> Judged:
         groups: Group of each of its rows.
     """
     c, n = len(task.classes), len(task.rows)
-    guess, confidence = probability.argmax(1), probability.max(1)
-    cells = np.zeros((n, c, c))
-    cells[np.arange(n), task.label, guess] = 1
-    bins = np.zeros((n, BINS, 3))
-    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    bins[np.arange(n), which] = np.stack([np.ones(n), guess == task.label, confidence], 1)
-    confusion, reliability = cells.sum(0), bins.sum(0)
+    cells, bins = np.zeros((n, c, c)), metrics.confidence_bins(probability, task.label)
+    cells[np.arange(n), task.label, probability.argmax(1)] = 1
+    confusion = cells.sum(0)
     return Judged(
         rows=task.rows,
         groups=groups,
@@ -99,7 +92,7 @@ def judge_emotion(task: EmotionTask, probability: F64, groups: I64) -> Judged:
             "confusion": confusion.astype(int).tolist(),
             "reliability": [
                 {"rows": int(k), "accuracy": round(hit / k, 4), "confidence": round(total / k, 4)}
-                for k, hit, total in reliability.tolist()
+                for k, hit, total in bins.sum(0).tolist()
                 if k
             ],
         },
@@ -114,54 +107,20 @@ def _scores(classes: Sequence[str], confusion: F64) -> dict[str, Score]:
         return Score(of=lambda means: of(means[..., : c * c].reshape(*means.shape[:-1], c, c)), n=n, higher=True,
                      is_share=is_share)  # fmt: skip
 
+    def of_class(per_class: Callable[[F64], F64], k: int) -> Callable[[F64], F64]:
+        return lambda counts: np.asarray(per_class(counts)[..., k])
+
+    def ece(means: F64) -> F64:
+        return metrics.calibration_error_of(means[..., c * c :].reshape(*means.shape[:-1], metrics.BINS, 3))
+
     found = {
-        "accuracy": score(_accuracy, is_share=True),
-        "macro_f1": score(_macro_f1),
-        "weighted_f1": score(_weighted_f1),
-        "ece": Score(of=lambda means: _ece(means[..., c * c :]), n=n, higher=False),
+        "accuracy": score(metrics.accuracy_of, is_share=True),
+        "macro_f1": score(metrics.macro_f1_of),
+        "weighted_f1": score(metrics.weighted_f1_of),
+        "ece": Score(of=ece, n=n, higher=False),
     }
     for k, name in enumerate(classes):
-        found[f"precision_{name}"] = score(_of_class(_precision, k), int(guessed[k]), is_share=True)
-        found[f"recall_{name}"] = score(_of_class(_recall, k), int(truth[k]), is_share=True)
-        found[f"f1_{name}"] = score(_of_class(_f1, k), int(truth[k]))
+        found[f"precision_{name}"] = score(of_class(metrics.precision_of, k), int(guessed[k]), is_share=True)
+        found[f"recall_{name}"] = score(of_class(metrics.recall_of, k), int(truth[k]), is_share=True)
+        found[f"f1_{name}"] = score(of_class(metrics.f1_of, k), int(truth[k]))
     return found
-
-
-def _of_class(per_class: Callable[[F64], F64], k: int) -> Callable[[F64], F64]:
-    return lambda confusion: np.asarray(per_class(confusion)[..., k])
-
-
-def _hits(confusion: F64) -> F64:
-    return np.diagonal(confusion, axis1=-2, axis2=-1)
-
-
-def _accuracy(confusion: F64) -> F64:
-    return divided(_hits(confusion).sum(-1), confusion.sum((-2, -1)))
-
-
-def _precision(confusion: F64) -> F64:
-    return divided(_hits(confusion), confusion.sum(-2))
-
-
-def _recall(confusion: F64) -> F64:
-    return divided(_hits(confusion), confusion.sum(-1))
-
-
-def _f1(confusion: F64) -> F64:
-    return divided(2 * _hits(confusion), confusion.sum(-1) + confusion.sum(-2))
-
-
-def _macro_f1(confusion: F64) -> F64:
-    """Mean over the classes that the rows of a resample have."""
-    there = confusion.sum(-1) > 0
-    return divided((np.nan_to_num(_f1(confusion)) * there).sum(-1), there.sum(-1))
-
-
-def _weighted_f1(confusion: F64) -> F64:
-    return divided((np.nan_to_num(_f1(confusion)) * confusion.sum(-1)).sum(-1), confusion.sum((-2, -1)))
-
-
-def _ece(bins: F64) -> F64:
-    """Mean gap between confidence and accuracy over equal-width bins (Guo et al., 2017)."""
-    parts = bins.reshape(*bins.shape[:-1], BINS, 3)
-    return divided(np.abs(parts[..., 1] - parts[..., 2]).sum(-1), parts[..., 0].sum(-1))

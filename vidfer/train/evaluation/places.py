@@ -10,24 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from vidfer.train.evaluation.scores import Judged, Score, column_share, divided
+from vidfer.train.evaluation.scores import Judged, Score, column_share
+from vidfer.train.metrics import divided, point_errors
 from vidfer.types import F32, F64, I64
 from vidfer.vision.geometry import iou
 
-EYES = {4: (0, 1), 5: (0, 1), 15: (0, 1), 68: (36, 45), 478: (33, 263)}
 FAILURES = (0.08, 0.10)
 CURVE_PX = 96
 CURVE_TO = 0.10
 _CURVE_STEPS = 50
-
-
-def normalised_errors(guess: F32, truth: F32) -> F64:
-    """NME f64[N] of points f[N, K, 2]; NaN where the eyes are unknown or in one place."""
-    first, second = EYES[truth.shape[1]]
-    eyes = np.linalg.norm(truth[:, first] - truth[:, second], axis=1).astype(np.float64)
-    distance = np.linalg.norm((guess - truth).astype(np.float64), axis=2)
-    there = ~np.isnan(distance)
-    return divided(divided(np.nan_to_num(distance).sum(1), there.sum(1)), np.where(eyes > 1e-6, eyes, 0))
 
 
 def judge_points(guess: F32, truth: F32, side: F32, rows: I64, groups: I64) -> Judged | None:
@@ -40,7 +31,7 @@ def judge_points(guess: F32, truth: F32, side: F32, rows: I64, groups: I64) -> J
         rows: Which rows of the table they are.
         groups: The group of each.
     """
-    error = normalised_errors(guess, truth)
+    error = point_errors(guess, truth)
     judged = np.flatnonzero(~np.isnan(error))
     if not len(judged):
         return None

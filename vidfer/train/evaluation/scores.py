@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfer.train.metrics import Figure, share
+from vidfer.train.metrics import Figure, divided, share
 from vidfer.types import F64, I64
 
 ROUNDS = 1000
@@ -135,9 +135,3 @@ def column_share(k: int) -> Callable[[F64], F64]:
 def quotient(above: int, below: int) -> Callable[[F64], F64]:
     """Mean of column `above` over the rows (or parts of rows) that column `below` counts."""
     return lambda means: divided(means[..., above], means[..., below])
-
-
-def divided(above: F64, below: F64) -> F64:
-    """Quotient; NaN where there is nothing to divide by."""
-    above, below = np.broadcast_arrays(np.asarray(above, np.float64), np.asarray(below, np.float64))
-    return np.asarray(np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0))

@@ -6,7 +6,7 @@ import numpy as np
 
 from vidfer.errors import DataError
 from vidfer.train import metrics
-from vidfer.train.evaluation.places import box_overlaps, normalised_errors
+from vidfer.train.evaluation.places import box_overlaps
 from vidfer.train.multitask.augmentation import Arrays
 from vidfer.train.multitask.rows import labelled
 
@@ -52,7 +52,7 @@ def _affect(values: metrics.Array, truth: metrics.Array) -> dict[str, float]:
 
 
 def _points(points: metrics.Array, truth: metrics.Array) -> dict[str, float]:
-    errors = normalised_errors(points[..., :2], truth[..., :2])
+    errors = metrics.point_errors(points[..., :2], truth[..., :2])
     return {} if np.isnan(errors).all() else {"nme": float(np.nanmean(errors))}
 
 
