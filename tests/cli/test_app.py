@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import resource
 import subprocess
 import sys
 from dataclasses import MISSING, fields
@@ -62,27 +61,16 @@ def result(tmp_path, warnings=(), video=True):
     )
 
 
-def test_help_is_quick():
-    def cpu_s():
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    spent = []
-    for _ in range(5):
-        before = cpu_s()
-        subprocess.run([sys.executable, "-m", "vidfer", "--help"], check=True, stdout=subprocess.DEVNULL)
-        spent.append(cpu_s() - before)
-    assert min(spent) < 0.3  # processor time: another program's load must not fail this test
-
-
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["process", "--help"], ["train", "fit", "--help"]])
 def test_help_loads_nothing_heavy(args):
+    """Which is what makes it quick: `benchmarks/steps.py` measures it."""
     code = f"""
 import sys
 from vidfer.cli.app import run
 assert run({args!r}) == 0
 heavy = {{"av", "cv2", "norfair", "numpy", "onnxruntime", "pandas", "pyarrow", "rich", "torch"}} & sys.modules.keys()
 assert not heavy, heavy
+assert len(sys.modules) < 350, sorted(sys.modules)  # 229, and what an environment loads at its start
 """
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 

@@ -82,7 +82,9 @@ class Worker:
         if name.startswith("full"):
             raise OutputError("cannot write there: the disk is full")
         if name.startswith("slow"):
+            Path(task.source.name).write_text("begun")
             time.sleep(60)
+            Path(task.source.name).write_text("over")
         if name.startswith("wait"):
             time.sleep(1)
         cores = sorted(os.sched_getaffinity(0))

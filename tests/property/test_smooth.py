@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 
 import numpy as np
@@ -343,10 +342,3 @@ def test_memory_is_what_a_long_track_can_afford() -> None:
         assert tracemalloc.get_traced_memory()[1] / 40_000 < 200, "bytes a row"
     finally:
         tracemalloc.stop()
-
-
-def test_speed() -> None:
-    track = Track(1, rows=20_000)
-    start = time.process_time()
-    track.smooth(MEDIUM)
-    assert time.process_time() - start < 2, "100,000 rows take about one second"
