@@ -101,6 +101,7 @@ def test_ema_weights_load_into_a_model(tmp_path: Path) -> None:
 def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     loop.fit(_Task(), CONFIG, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {loop.LAST, loop.BEST, loop.STATE, loop.LOG}
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1  # who may read the log may have the weights
 
 
 def test_a_loss_that_is_not_finite_stops_with_one_line(tmp_path: Path) -> None:

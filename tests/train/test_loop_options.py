@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="THE TRAINING LOOP IS NOT TESTED: no torch")
 
-from vidfer.errors import DataError, ModelError, UsageError  # noqa: E402
+from vidfer.errors import DataError, ModelError, OutputError, UsageError  # noqa: E402
 from vidfer.train import checkpoint, loop  # noqa: E402
 from vidfer.train.optimizing import bfloat16_helps  # noqa: E402
 
@@ -112,6 +114,33 @@ def test_an_interrupted_run_has_lost_its_epoch_and_nothing_else(tmp_path):
     loop.fit(_Task(), CONFIG, tmp_path, resume=True)
     assert [line["epoch"] for line in lines(tmp_path, "epoch")] == [0, 1, 2, 3, 4]
     assert all("seconds" in line for line in lines(tmp_path, "epoch"))
+
+
+@contextmanager
+def no_room_beyond(size):
+    """Files cannot grow past `size` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path):
+    loop.fit(_Task(), CONFIG, tmp_path / "whole")
+    loop.fit(_Task(), CONFIG, tmp_path / "cut", until=2)
+    log = tmp_path / "cut" / loop.LOG
+    room = {loop.LOG: log.stat().st_size + 5, loop.LAST: (tmp_path / "cut" / loop.BEST).stat().st_size + 500}
+    for name, size in room.items():
+        says = rf"cannot write \S*{name}: File too large; free the disk"
+        with pytest.raises(OutputError, match=says) as caught, no_room_beyond(size):
+            loop.fit(_Task(), CONFIG, tmp_path / "cut", resume=True)
+        assert "\n" not in str(caught.value)
+        assert {path.name for path in log.parent.iterdir()} == {loop.LAST, loop.BEST, loop.STATE, loop.LOG}
+    loop.fit(_Task(), CONFIG, tmp_path / "cut", resume=True)
+    whole, cut = (checkpoint.read(tmp_path / name / loop.LAST)[0] for name in ("whole", "cut"))
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])

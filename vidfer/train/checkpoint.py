@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from vidfer.errors import ModelError, VidferError
+from vidfer.output.files import written_whole
 
 LAST, BEST, STATE = "last.safetensors", "best.safetensors", "state.json"
 _SHOWN = 3
@@ -67,12 +68,15 @@ def split(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Store tensors with their state; the file is whole at any time."""
-    temporary = path.with_name(f"{path.name}.part")
+    """Store tensors with their state; the file is whole at any time.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     # Clones: tied weights share memory, which safetensors refuses.
     stored = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-    save_file(stored, temporary, metadata={"state": json.dumps(state)})
-    temporary.replace(path)
+    with written_whole(path) as file:
+        file.write(save(stored, metadata={"state": json.dumps(state)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -83,13 +87,6 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return tensors, json.loads(file.metadata()["state"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise VidferError(f"cannot read the checkpoint {path}: {error}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file that is whole at any time."""
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _size(tensor: Tensor) -> str:

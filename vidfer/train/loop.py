@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from vidfer.errors import DataError, OutputError, UsageError
+from vidfer.output.files import write_text
 from vidfer.train import checkpoint
 from vidfer.train.checkpoint import BEST, LAST, STATE, load_weights, read_weights
 from vidfer.train.commit import git_sha
@@ -136,7 +137,7 @@ def fit(
     Raises:
         UsageError: `run_dir` holds a run already and `resume` is off, or resuming with another configuration; the
             device cannot be used, or TensorBoard is wanted and not installed.
-        OutputError: `run_dir` cannot be made.
+        OutputError: `run_dir` cannot be made, or a file in it not be written.
         ModelError: `run_dir` holds a run of another network.
         DataError: The loss is not finite any more, or the task gave too few batches.
     """
@@ -312,7 +313,7 @@ class _Run:
         kinds |= {"ema": self.ema.state_dict()} if self.ema is not None else {}
         tensors = {f"{kind}.{name}": value for kind, values in kinds.items() for name, value in values.items()}
         checkpoint.write(self.folder / LAST, tensors, self.state)
-        checkpoint.write_text(self.folder / STATE, json.dumps(self.state, indent=1) + "\n")
+        write_text(self.folder / STATE, json.dumps(self.state, indent=1) + "\n")
 
     def restore(self) -> None:
         tensors, stored = checkpoint.read(self.folder / LAST)

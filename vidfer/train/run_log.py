@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidfer.errors import UsageError
-from vidfer.train.checkpoint import write_text
+from vidfer.output.files import write_text, writing
 
 LOG, TENSORBOARD = "log.jsonl", "tensorboard"
 
@@ -24,6 +24,7 @@ class RunLog:
 
     Raises:
         UsageError: TensorBoard is not installed.
+        OutputError: The file cannot be written, here or later.
     """
 
     def __init__(self, folder: Path, *, epoch: int, step: int, tensorboard: bool) -> None:
@@ -35,7 +36,7 @@ class RunLog:
 
     def write(self, kind: str, values: Mapping[str, Any], *, epoch: int, step: int) -> None:
         """Write what was measured; `step` counts from the start of the run."""
-        with self._path.open("a") as file:
+        with writing(self._path), self._path.open("a") as file:
             file.write(json.dumps({"kind": kind, "epoch": epoch, **values}) + "\n")
         if self._board is not None:
             for name, value in values.items():
