@@ -89,6 +89,13 @@ def test_without_val_train_rows_become_val_and_test_stays():
     assert found[:10] == ["test"] * 10
 
 
+def test_without_test_train_rows_become_test_and_val_stays():
+    told = [Row(group=str(i), stratum="a", split="val" if i < 10 else "train") for i in range(60)]
+    found = split_rows(told, SplitOptions(val_share=0.2, test_share=0.3))
+    assert Counter(found) == {"val": 10, "test": 15, "train": 35}
+    assert found[:10] == ["val"] * 10
+
+
 def test_a_group_in_several_splits_is_held_back():
     told = [Row(group="g", stratum="a", split=split) for split in ("train", "val", "test", None)]
     assert split_rows(told, SplitOptions()) == [None, None, "test", "test"]

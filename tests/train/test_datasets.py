@@ -152,6 +152,18 @@ def test_folders_are_annotations(tmp_path):
     assert summary["left_out"] == {"not a picture": 1, "picture cannot be decoded": 2}
 
 
+def test_folders_that_are_hidden_or_links_are_not_read(tmp_path):
+    layouts.save(tmp_path / "f/fear/a.png", 1)
+    layouts.save(tmp_path / "f/fear/.ipynb_checkpoints/a-checkpoint.png", 1)  # a copy, as notebooks make them
+    layouts.save(tmp_path / "elsewhere/b.png", 2)
+    (tmp_path / "f/fear/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "f/anger").symlink_to(tmp_path / "elsewhere")  # a class, which the user named
+    splits, summary = build(tmp_path, "folders", tmp_path / "f", **NO_VAL)
+    assert sorted(splits["train"].group.tolist()) == ["anger/b.png", "fear/a.png"]
+    assert summary["left_out"] == {"folder is a link, which is not followed": 1}
+    assert summary["first"]["folder is a link, which is not followed"] == "fear/more"
+
+
 def test_folders_with_splits_and_persons(tmp_path):
     for i, name in enumerate(["train/happy/ann_1", "train/sad/ann_2", "validation/happy/bob_1", "train/sad/bob_2"]):
         layouts.save(tmp_path / "f" / f"{name}.png", i)
@@ -202,6 +214,16 @@ def test_ibug_as_points_files_counts_from_one(tmp_path):
     np.testing.assert_allclose(splits["train"].box_px[0], [*truth.min(0) + 0.5, *truth.max(0) + 0.5], atol=1e-3)
     assert len(splits["test"]) == 1
     assert summary["left_out"] == {"not 68 points": 1, "picture is missing": 1}
+
+
+def test_where_the_folder_of_points_files_lies_says_nothing_about_splits(tmp_path, monkeypatch):
+    folder = tmp_path / "test" / "w"
+    layouts.pts(folder / "1.pts", layouts.points(68, 1))
+    layouts.pts(folder / "TrainSet/2.pts", layouts.points(68, 2))
+    (folder / "TrainSet/2.png").rename(folder / "TrainSet/2.PNG")
+    assert set(build(tmp_path, "ibug", folder, **NO_VAL)[0]) == {"train"}
+    monkeypatch.chdir(layouts.pts(tmp_path / "testset/3.pts", layouts.points(68, 3)).parent)
+    assert set(build(tmp_path, "ibug", Path(), **NO_VAL)[0]) == {"test"}
 
 
 @pytest.mark.parametrize("text", ["<!DOCTYPE d [<!ENTITY a 'aaaa'>]><dataset>&a;</dataset>", "<dataset>", "<d/>"])
@@ -328,6 +350,32 @@ def test_tables_of_others_need_a_picture_only(tmp_path):
     assert summary["left_out"] == {"emotion is not one of the eight": 1}
     with pytest.raises(DataError, match="lacks the column xyzzy; it has image, label7"):
         build(tmp_path, "parquet", tmp_path / "p.parquet", source=Source(emotion="xyzzy"))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("image", [{"bytes": b"", "path": "a"}] * 2, "image must hold binary, got struct<bytes: binary, path: string>"),
+        ("valence", ["0.1", "x"], "valence must hold float, got string"),
+        ("votes", [["a"] * 8] * 2, "votes must hold list<.*>, got list<.*string>"),
+        ("points4", [1.0, 2.0], "points4 must hold list<.*>, got double"),
+    ],
+)
+def test_columns_of_other_kinds_are_named(tmp_path, column, values, says):
+    images = [cv2.imencode(".png", layouts.picture(i))[1].tobytes() for i in range(2)]
+    pq.write_table(pa.table({"image": images, column: values}), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=rf"p\.parquet: column {says}") as caught:
+        build(tmp_path, "parquet", tmp_path / "p.parquet")
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_may_name_sets_and_groups(tmp_path):
+    images = [cv2.imencode(".png", layouts.picture(i))[1].tobytes() for i in range(2)]
+    table = pa.table({"image": images, "set": [7, 7], "group": [1, 2], "face_found": [1, 0], "valence": [0, 1]})
+    pq.write_table(table.append_column("arousal", pa.array([0.5, -0.5])), tmp_path / "p.parquet")
+    train = build(tmp_path, "parquet", tmp_path / "p.parquet", source=Source(sets=("7",)), **NO_VAL)[0]["train"]
+    assert (train.set_name.tolist(), train.group.tolist(), train.face_found.tolist()) == (["7"] * 2, ["1", "2"], [1, 0])
+    np.testing.assert_array_equal(train.valence_arousal, [[0, 0.5], [1, -0.5]])
 
 
 def known_faces(folder, rows):

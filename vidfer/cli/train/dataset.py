@@ -71,7 +71,9 @@ KeepCopies = Annotated[
 ValShare = Annotated[
     float, typer.Option("--val-share", metavar="S", help="Share of rows for val, where the set has no val.")
 ]
-TestShare = Annotated[float, typer.Option("--test-share", metavar="S", help="Share of rows for test, likewise.")]
+TestShare = Annotated[
+    float, typer.Option("--test-share", metavar="S", help="Share of rows for test, where it has no test.")
+]
 SplitAgain = Annotated[bool, typer.Option("--split-again", help="Split rows again that the set has split.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides which groups go to val and test.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]

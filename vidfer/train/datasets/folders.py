@@ -32,8 +32,13 @@ def read_pictures(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
 
 def _pictures(root: Path, folder: Path, split: str | None, labels: Labels, source: Source) -> Iterator[Sample]:
     for picture in sorted(folder.rglob("*")):
+        inner = picture.relative_to(folder)
         name = picture.relative_to(root).as_posix()
-        if picture.is_dir() or picture.name.startswith("."):
+        if any(part.startswith(".") for part in inner.parts):  # as `.ipynb_checkpoints`, which holds copies
+            continue
+        if picture.is_dir():
+            if picture.is_symlink():
+                source.tally.leave_out("folder is a link, which is not followed", name)
             continue
         if picture.suffix.casefold() not in PICTURES:
             source.tally.leave_out("not a picture", name)

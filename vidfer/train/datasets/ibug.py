@@ -26,6 +26,7 @@ from vidfer.types import F32
 
 _COUNT = 68
 _BOX = ("left", "top", "width", "height")
+_SUFFIXES = (*PICTURES, *(suffix.upper() for suffix in PICTURES))
 _MIRROR = re.compile(r"_mirror$")
 
 
@@ -96,12 +97,14 @@ def _read_points(folder: Path, source: Source) -> Iterator[Sample]:
         raise DataError(f"{folder} holds no .pts files: give the folder of 300-W, or dlib's XML file")
     for file in files:
         where = file.relative_to(folder).as_posix()
-        picture = next((p for suffix in PICTURES if (p := file.with_suffix(suffix)).is_file()), None)
+        picture = next((p for suffix in _SUFFIXES if (p := file.with_suffix(suffix)).is_file()), None)
         points = _points(file)
         if picture is None or points is None:
             source.tally.leave_out("picture is missing" if picture is None else f"not {_COUNT} points", where)
             continue
-        split = next((SPLIT_NAMES[part] for part in file.parts[-3:-1] if part in SPLIT_NAMES), None)
+        # Of the folder that was given, only its own name: where it lies says nothing.
+        parts = (folder.absolute().name, *file.relative_to(folder).parts)[-3:-1]
+        split = next((SPLIT_NAMES[part] for part in map(str.casefold, parts) if part in SPLIT_NAMES), None)
         group = source.group_of(_MIRROR.sub("", where.removesuffix(".pts")))
         labels = _labels(points, np.array(box_around(points), np.float32))
         yield Sample(where=where, picture=str(picture), group=group, split=split, labels=labels)

@@ -24,6 +24,7 @@ from vidfer.types import EMOTIONS, F32
 
 _ROWS = 512
 _BOX = ("face_x", "face_y", "face_w", "face_h")
+_TYPES = {f.name: pa.string() if pa.types.is_dictionary(f.type) else f.type for f in schema.training_schema()}
 
 
 def read_parquet(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
@@ -56,9 +57,11 @@ def _read(path: Path, source: Source) -> Iterator[Sample]:
             if needed and needed not in names:
                 raise DataError(f"{path} lacks the column {needed}; it has {', '.join(names[:24])}")
         known = KnownFaces(path, names) if "mesh_coef" in names else None
-        wanted = {*(known.COLUMNS if known else schema.training_schema().names), source.emotion}
+        wanted = {*(known.COLUMNS if known else _TYPES), source.emotion}
         row = 0
         for batch in file.iter_batches(_ROWS, columns=[name for name in names if name in wanted]):
+            if not known:
+                batch = _with_types(batch, path)
             rows = np.arange(row, row + batch.num_rows)
             row += batch.num_rows
             if source.sets and "set" in batch.schema.names:
@@ -73,6 +76,19 @@ def _read(path: Path, source: Source) -> Iterator[Sample]:
                 labels = known.labels(values, where, source) if known else _labels(values, where, source)
                 if labels is not None:
                     yield _sample(values, known.group(values) if known else None, labels, where)
+
+
+def _with_types(batch: pa.RecordBatch, path: Path) -> pa.RecordBatch:
+    """The batch with the types of training tables, as far as one can be made of what is there."""
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        wanted = _TYPES.get(name, pa.string())
+        try:
+            columns.append(column.cast(wanted))
+        except pa.ArrowException as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{path}: column {name} must hold {wanted}, got {column.type} ({reason})") from error
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _sample(values: dict[str, Any], group: str | None, labels: Labels, where: str) -> Sample:

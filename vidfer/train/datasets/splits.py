@@ -47,15 +47,14 @@ class Row:
 def split_rows(rows: Sequence[Row], options: SplitOptions) -> list[str | None]:
     """The split of every row.
 
-    A split that the data set tells stays. Where it tells no val, its train rows are open: some of them become val. A
+    A split that the data set tells stays. Where it tells no val (or no test), a share of its train rows becomes that. A
     group that it puts into several splits stays in the last of train, val, test alone; its other rows get None.
     """
-    told = {row.split for row in rows}
-    open_again = set(SPLITS) if options.again else {"train"} if "val" not in told else set()
+    told = set() if options.again else {row.split for row in rows}
+    shares = {"val": options.val_share, "test": options.test_share}
+    shares = {name: 0.0 if name in told else share for name, share in shares.items()}
+    open_again = set(SPLITS) if options.again else {"train"} if any(shares.values()) else set()
     fixed = [None if row.split in open_again else row.split for row in rows]
-    shares = {"val": options.val_share, "test": 0.0 if "test" in set(fixed) else options.test_share}
-    if "val" in fixed:
-        shares = {"val": 0.0, "test": 0.0}
     held: dict[str, str] = {}
     for row, split in zip(rows, fixed, strict=True):
         if split is not None:
@@ -63,8 +62,8 @@ def split_rows(rows: Sequence[Row], options: SplitOptions) -> list[str | None]:
     loose = [row for row, split in zip(rows, fixed, strict=True) if split is None and row.group not in held]
     drawn = _draw(loose, {"train": 1 - sum(shares.values()), **shares}, options.seed)
     return [
-        drawn[row.group] if row.group not in held else held[row.group] if split in (None, held[row.group]) else None
-        for row, split in zip(rows, fixed, strict=True)
+        drawn[row.group] if row.group not in held else held[row.group] if row.split in (None, held[row.group]) else None
+        for row in rows
     ]
 
 
