@@ -136,6 +136,12 @@ def test_a_teacher_may_be_the_only_one_who_knows(tmp_path):
         prepared(tmp_path, without(faces(4), "teacher"), loss={"distillation": {"weight": 1}})
 
 
+def test_classes_are_balanced_only_where_there_are_any(tmp_path):
+    for heads, tables in (({"box": True}, {}), ({"emotion": SEVEN}, {"loss": {"distillation": {"weight": 1}}})):
+        with pytest.raises(DataError, match=r'data\.sampling = "balanced" is of emotions, but no row has one'):
+            prepared(tmp_path, without(faces(4), "emotion"), heads=heads, data={"sampling": "balanced"}, **tables)
+
+
 def test_the_fingerprint_knows_pictures_and_labels(tmp_path):
     rows = faces(4)
     other_label = [*rows[:3], replace(rows[3], labels=replace(rows[3].labels, emotion="anger"))]

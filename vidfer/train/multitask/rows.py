@@ -225,6 +225,8 @@ def _refuse_heads_without_rows(known: Mapping[str, Bool], faces: TrainingFaces, 
             raise DataError(f"loss.distillation wants {kind}, but no row has it: add it with vidfer train label")
         if teachers.get(kind) not in used:
             raise DataError(f"heads asks for {kind}, but no row has such a label: {_what_there_is(faces)}")
+    if recipe.data.sampling == "balanced" and not known["emotion"].any():
+        raise DataError('data.sampling = "balanced" is of emotions, but no row has one that is learned: leave it out')
 
 
 def _what_there_is(faces: TrainingFaces) -> str:
