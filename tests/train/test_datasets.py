@@ -152,6 +152,15 @@ def test_folders_are_annotations(tmp_path):
     assert summary["left_out"] == {"not a picture": 1, "picture cannot be decoded": 2}
 
 
+def test_damaged_pictures_are_counted_and_nobody_else_speaks_of_them(tmp_path, capfd):
+    for i, name in enumerate(["a.bmp", "b.bmp"]):
+        layouts.save(tmp_path / "f/fear" / name, i)
+    whole = (tmp_path / "f/fear/a.bmp").read_bytes()
+    (tmp_path / "f/fear/a.bmp").write_bytes(whole[: len(whole) // 2])
+    assert build(tmp_path, "folders", tmp_path / "f", **NO_VAL)[1]["left_out"] == {"picture cannot be decoded": 1}
+    assert capfd.readouterr().err == ""
+
+
 def test_folders_that_are_hidden_or_links_are_not_read(tmp_path):
     layouts.save(tmp_path / "f/fear/a.png", 1)
     layouts.save(tmp_path / "f/fear/.ipynb_checkpoints/a-checkpoint.png", 1)  # a copy, as notebooks make them

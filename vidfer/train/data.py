@@ -95,6 +95,7 @@ def decode_image(data: bytes) -> U8:
     Raises:
         DataError: The picture cannot be decoded.
     """
+    cv2.setLogLevel(0)  # what is wrong with a picture is told by us
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:  # no bytes at all, or more pixels than OpenCV takes
