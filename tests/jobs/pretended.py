@@ -81,6 +81,8 @@ class Worker:
             os.kill(os.getpid(), signal.SIGKILL)
         if name.startswith("full"):
             raise OutputError("cannot write there: the disk is full")
+        if name.startswith("hang") and task.attempt == 1:
+            time.sleep(3600)
         if name.startswith("slow"):
             Path(task.source.name).write_text("begun")
             time.sleep(60)

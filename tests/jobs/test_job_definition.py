@@ -47,6 +47,7 @@ WRONG = {
     LEAST + "[executor]\nworkers = 0": "executor.workers is 0: give at least 1",
     LEAST + "[executor]\nworkers = true": "executor.workers must be a whole number, got true",
     LEAST + "[executor]\nmemory_gb = nan": "executor.memory_gb is nan: give more than 0",
+    LEAST + "[executor]\nstall_s = 0": "executor.stall_s is 0: give at least 1",
     LEAST + '[executor]\nkind = "slurm"': "executor.kind is 'slurm': choose one of 'local', 'ray'",
     LEAST + "[executor]\nnum_gpus = 1": "executor.num_gpus is for Ray",
     LEAST + "[slices]\nseconds = 1": "slices.seconds is 1: give at least 10",

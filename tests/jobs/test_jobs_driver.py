@@ -3,6 +3,7 @@
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -317,7 +318,7 @@ def test_what_two_entries_name_is_one_source(tmp_path):
     assert sum(1 for _ in find_sources(driven.job.inputs)) == 1500
 
 
-def test_links_lead_anywhere_but_back_and_those_to_nothing_are_told(tmp_path):
+def test_links_lead_anywhere_but_back_and_those_to_nothing_are_told_as_pipes_are(tmp_path):
     driven = Driven(tmp_path, names=("a",))
     videos = tmp_path / "videos"
     for folder in ("left", "right"):
@@ -335,8 +336,10 @@ def test_links_lead_anywhere_but_back_and_those_to_nothing_are_told(tmp_path):
     }.items():
         (videos / link).symlink_to(to)
     found = {Path(source.name).name: source.identity for source in find_sources(driven.job.inputs)}
-    assert set(found) == {"a.mp4", "f.mp4", "gone.mp4", "self.mp4"}
+    assert set(found) == {"a.mp4", "f.mp4", "gone.mp4", "self.mp4", "pipe.mp4"}
     assert found["gone.mp4"] == found["self.mp4"] == "absent"
+    pattern = replace(driven.job.inputs, paths=(f"{videos}/*",))
+    assert {Path(source.name).name for source in find_sources(pattern)} == set(found) - {"f.mp4"}
 
 
 def test_what_the_job_has_made_is_none_of_its_sources(tmp_path):

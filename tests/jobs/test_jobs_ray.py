@@ -48,17 +48,22 @@ from vidfer.errors import VidferError
 from vidfer.jobs.ray import RayExecutor
 from test_local_executor import finished, task
 
-def pool(setup=""):
-    return RayExecutor(setup, workers=2, memory_gb=0.1, worker="pretended:Worker")
+def pool(setup="", **more):
+    return RayExecutor(setup, workers=2, memory_gb=0.1, worker="pretended:Worker", **more)
 
 ray.init(num_cpus=2, include_dashboard=False, logging_level="error")
 with pool() as executor:
     found = finished(executor, [task(name) for name in ("a", "kill", "b", "c")])
     undone = [one for one in found if one.record is None]
     assert [one.task for one in undone] == [task("kill")], undone
-    assert "its worker died" in undone[0].reason
+    assert "killed by signal 9 (out of memory?" in undone[0].reason
     assert finished(executor, [task("kill", 2)])[0].record.state == "done"
     assert {one.record.reason for one in found if one.record} == {"1"}
+with pool(stall_s=5) as executor:
+    (hung,) = finished(executor, [task("hang")])
+    assert (hung.task, hung.record) == (task("hang"), None)
+    assert hung.reason == "no progress for 5 s (executor.stall_s): its worker was ended"
+    assert finished(executor, [task("hang", 2)])[0].record.state == "done"
 for setup, name, text in (("", "full", "is full"), ("full", "a", "is full"), ("die", "a", "die while they start")):
     try:
         with pool(setup) as executor:

@@ -12,6 +12,7 @@ from typing import Any
 
 import filelock
 
+from vidfer.alive import sign
 from vidfer.errors import OutputError, UsageError
 from vidfer.output.files import put_in_place, write_text, writing
 from vidfer.pipeline.options import ProcessOptions
@@ -19,6 +20,7 @@ from vidfer.pipeline.results import Outputs, ProcessResult
 
 NAME = "part"  # of the results of one unit, while they are made
 _READY, _PLAN = "ready.json", "slices.json"
+_LOOK_S = 1.0
 _TABLES = ("observations", "tracks")
 
 
@@ -172,7 +174,10 @@ def _locked(path: Path) -> Iterator[None]:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
-        lock.acquire()
+        while not lock.is_locked:
+            with suppress(filelock.Timeout):
+                lock.acquire(timeout=_LOOK_S)
+            sign()  # whoever waits does not hang: whoever has it is watched, too
     try:
         yield
     finally:

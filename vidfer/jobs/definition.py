@@ -11,6 +11,7 @@ from typing import Any
 from vidfer.config import read_toml
 from vidfer.errors import UsageError
 from vidfer.jobs.checks import check
+from vidfer.jobs.executor import STALL_S
 from vidfer.media.address import redacted
 from vidfer.pipeline.options import ProcessOptions
 from vidfer.schema import document
@@ -48,6 +49,7 @@ class ExecutorOptions:
         memory_gb: Memory of one worker, 10^9 bytes.
         address: Of the Ray cluster; None: that of RAY_ADDRESS, or one of this machine alone.
         retries: How often a unit is tried again.
+        stall_s: A unit that makes no progress for so long has failed.
     """
 
     kind: str = "local"
@@ -57,6 +59,7 @@ class ExecutorOptions:
     memory_gb: float = 1.0
     address: str | None = None
     retries: int = 2
+    stall_s: float = STALL_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar, cast
+from typing import Generic, Protocol, Self, TypeVar
 
 from vidfer.jobs.units import Record, Task
 
 WORKER = "vidfer.jobs.worker:Worker"  # by name: what makes it is imported where it works
+STALL_S = 600.0  # a packet, or a megabyte to hash, takes no tape library and no waking disk so long
 
 
 class Works(Protocol):
@@ -21,20 +21,14 @@ class Works(Protocol):
         ...
 
 
-def made(name: str, setup: object) -> Works:
-    """A worker, from the name "module:class" and what it has to know."""
-    module, _, maker = name.partition(":")
-    return cast(Works, getattr(importlib.import_module(module), maker)(setup))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """A task that came back.
 
     Attributes:
         task: Which.
-        record: What its worker wrote into the ledger; None where the worker died.
-        reason: Why it died, in one line.
+        record: What its worker wrote into the ledger; None where the worker was lost.
+        reason: Why it was, in one line.
     """
 
     task: Task

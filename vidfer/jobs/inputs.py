@@ -86,7 +86,7 @@ def _local(path: str) -> Iterator[Source]:
         yield from _walk(path)
     elif glob.has_magic(path) and not Path(path).exists():
         found = glob.iglob(path, recursive=True)  # noqa: PTH207 (a million of them)
-        yield from (source_of(name) for name in found if Path(name).is_file())
+        yield from (source_of(name) for name in found if not os.path.isdir(name))  # noqa: PTH112 (likewise)
     else:
         yield source_of(path)
 
@@ -94,7 +94,8 @@ def _local(path: str) -> Iterator[Source]:
 def _walk(folder: str, above: frozenset[str] = frozenset()) -> Iterator[Source]:
     """The videos below a folder, sorted within each folder; hidden ones and annotated videos are left out.
 
-    Links are followed, but not back into a folder that they are in.
+    Links are followed, but not back into a folder that they are in. What is called as a video and is none, a pipe or a
+    link to nothing, is a source, too: whoever put it there expects a result, or a reason.
     """
     above |= {os.path.realpath(folder)}
     try:
@@ -108,13 +109,8 @@ def _walk(folder: str, above: frozenset[str] = frozenset()) -> Iterator[Source]:
         if os.path.isdir(entry.path):  # noqa: PTH112 (a million of them)
             if not entry.is_symlink() or os.path.realpath(entry.path) not in above:
                 yield from _walk(entry.path, above)
-        elif _is_video(entry.name) and _is_file(entry):
+        elif _is_video(entry.name):
             yield source_of(entry.path)
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Also a link to one that is gone: whoever put it there expects a result, or a reason."""
-    return not os.path.exists(entry.path) or entry.is_file()  # noqa: PTH110
 
 
 def _is_video(name: str) -> bool:

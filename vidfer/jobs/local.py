@@ -1,7 +1,8 @@
-"""Workers that are processes of this machine. One that dies is replaced, and only its task is lost."""
+"""Workers that are processes of this machine. One that dies or hangs is replaced, and only its task is lost."""
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -16,16 +17,19 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import NoReturn
+from typing import NoReturn, cast
 
+from vidfer.alive import Counter, count_in
 from vidfer.errors import VidferError
 from vidfer.jobs.cores import keep_to_cores
-from vidfer.jobs.executor import WORKER, Crew, Finished, made
+from vidfer.jobs.executor import STALL_S, WORKER, Crew, Finished, Works
 from vidfer.jobs.units import Task
 from vidfer.media.cores import available_cores
 
 # A worker that is asked to end writes what it has analysed, which takes a moment; an idle one ends at once.
 _END_S = 20.0
+# A killed one ends at once, unless a disk that does not answer holds it.
+_KILLED_S = 5.0
 # In a row: some may be killed from outside, an installation that is broken kills all.
 _MOST_STILLBORN = 10
 _SPAWN = multiprocessing.get_context("spawn")  # forks of a process with threads hang
@@ -54,8 +58,11 @@ def available_memory() -> float:
 class _Process:
     process: BaseProcess
     pipe: Connection
+    signs: Counter
     ready: bool = False
     task: Task | None = None
+    seen: int = 0  # of the signs
+    quiet_s: float = 0.0
 
 
 class LocalExecutor(Crew[_Process]):
@@ -65,25 +72,30 @@ class LocalExecutor(Crew[_Process]):
         setup: For the worker in each: a `vidfer.jobs.worker.Setup`.
         workers: How many.
         cores: Of each.
+        stall_s: A worker whose task makes no progress for so long is killed.
         worker: What makes the worker from its setup.
     """
 
-    def __init__(self, setup: object, *, workers: int, cores: int = 1, worker: str = WORKER) -> None:
+    def __init__(
+        self, setup: object, *, workers: int, cores: int = 1, stall_s: float = STALL_S, worker: str = WORKER
+    ) -> None:
         # As bytes: what it holds imports numpy, which looks at the environment once, when it is imported.
         self._setup = pickle.dumps(setup)
-        self._cores, self._worker, self.workers = cores, worker, workers
+        self._cores, self._stall_s, self._worker, self.workers = cores, stall_s, worker, workers
         self._all: list[_Process] = []
         self._stillborn = 0
+        self._looked = time.monotonic()
 
     def _start(self) -> None:
         ours, theirs = _SPAWN.Pipe()
+        signs = cast(Counter, _SPAWN.RawValue("Q", 0))
         process = _SPAWN.Process(
-            target=_serve, args=(theirs, self._setup, self._cores, self._worker), name="vidfer-worker"
+            target=_serve, args=(theirs, signs, self._setup, self._cores, self._worker), name="vidfer-worker"
         )
         with _uninterrupted():
             process.start()
         theirs.close()
-        self._all.append(_Process(process, ours))
+        self._all.append(_Process(process, ours, signs))
 
     def submit(self, task: Task) -> None:
         """Hand over a task."""
@@ -110,13 +122,11 @@ class LocalExecutor(Crew[_Process]):
                 one.task = None
             else:
                 raise value
-        return found
+        return found + self._end_stalled()
 
     def _bury(self, one: _Process) -> list[Finished]:
         """Replace a dead worker; its task comes back."""
         one.process.join()
-        one.pipe.close()
-        self._all.remove(one)
         code = one.process.exitcode or 0
         why = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         hint = " (out of memory? fewer workers, or more executor.memory_gb)" if code == -9 else ""
@@ -124,8 +134,30 @@ class LocalExecutor(Crew[_Process]):
             self._stillborn += 1
             if self._stillborn >= _MOST_STILLBORN:
                 raise VidferError(f"workers die while they start: the last one {why}{hint}")
+        return self._replace(one, f"its worker {why}{hint}")
+
+    def _end_stalled(self) -> list[Finished]:
+        """Kill workers whose task makes no progress; their tasks come back."""
+        now = time.monotonic()
+        # Where this process was stopped itself (Ctrl-Z, a scheduler), so were the workers: that time does not count.
+        passed, self._looked = min(now - self._looked, self._stall_s / 10), now
+        stalled = []
+        for one in self._all:
+            is_quiet = one.task is not None and one.signs.value == one.seen
+            one.seen, one.quiet_s = one.signs.value, one.quiet_s + passed if is_quiet else 0.0
+            if one.quiet_s >= self._stall_s:
+                stalled.append(one)
+        found: list[Finished] = []
+        for one in stalled:
+            _kill(one.process)
+            found += self._replace(one, f"no progress for {self._stall_s:g} s (executor.stall_s): its worker was ended")
+        return found
+
+    def _replace(self, one: _Process, reason: str) -> list[Finished]:
+        one.pipe.close()
+        self._all.remove(one)
         self._start()
-        return [] if one.task is None else [Finished(task=one.task, reason=f"its worker {why}{hint}")]
+        return [] if one.task is None else [Finished(task=one.task, reason=reason)]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -139,11 +171,14 @@ class LocalExecutor(Crew[_Process]):
         for one in self._all:
             one.process.join(max(0.0, deadline - time.monotonic()))
             if one.process.is_alive():
-                one.process.kill()
-                one.process.join()
+                _kill(one.process)
             one.pipe.close()
-            one.process.close()
         self._all.clear()
+
+
+def _kill(process: BaseProcess) -> None:
+    process.kill()
+    process.join(_KILLED_S)
 
 
 @contextmanager
@@ -164,7 +199,7 @@ class _Ended(KeyboardInterrupt):
     """Somebody wants this process to end: what is analysed is written on the way out."""
 
 
-def _serve(pipe: Connection, setup: bytes, cores: int, worker: str) -> None:
+def _serve(pipe: Connection, signs: Counter, setup: bytes, cores: int, worker: str) -> None:
     """The life of a worker process."""
 
     def end(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -175,10 +210,11 @@ def _serve(pipe: Connection, setup: bytes, cores: int, worker: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    count_in(signs)
     with suppress(_Ended, EOFError, BrokenPipeError, ConnectionResetError):
         try:
             keep_to_cores(cores)
-            own = made(worker, pickle.loads(setup))
+            own = _made(worker, pickle.loads(setup))
         except VidferError as error:
             pipe.send(("failed", error))
             return
@@ -193,9 +229,17 @@ def _serve(pipe: Connection, setup: bytes, cores: int, worker: str) -> None:
             pipe.send(("done", record))
 
 
+def _made(name: str, setup: object) -> Works:
+    """A worker, from the name "module:class" and what it has to know."""
+    module, _, maker = name.partition(":")
+    return cast(Works, getattr(importlib.import_module(module), maker)(setup))
+
+
 def _end_with_parent() -> None:
-    """A driver that was killed leaves no worker behind that nobody knows of."""
+    """A driver that was killed leaves no worker behind that nobody knows of, not even one that hangs."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_END_S)
+        os._exit(1)

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any
 
 from vidfer.errors import UsageError, VidferError
-from vidfer.jobs.cores import keep_to_cores
-from vidfer.jobs.executor import WORKER, Crew, Finished, made
-from vidfer.jobs.units import Record, Task
+from vidfer.jobs.executor import STALL_S, WORKER, Crew, Finished
+from vidfer.jobs.local import LocalExecutor
+from vidfer.jobs.units import Task
 
 try:
     import ray
@@ -19,21 +19,27 @@ except ImportError:
     raise UsageError("executor.kind is 'ray', which is not installed: pip install 'vidfer[ray]'") from None
 
 _MOST_STILLBORN = 10  # in a row, as in jobs/local.py
+_TICK_S = 1.0
 
 
 class _Actor:
-    """A worker in a process of the cluster."""
+    """A place for a worker in the cluster: a pool of one process, which knows why that died and when it hangs."""
 
-    def __init__(self, setup: object, cores: int, worker: str) -> None:
-        keep_to_cores(cores)
-        self._worker = made(worker, setup)
+    def __init__(self, setup: object, cores: int, stall_s: float, worker: str) -> None:
+        self._pool = LocalExecutor(setup, workers=1, cores=cores, stall_s=stall_s, worker=worker).__enter__()
 
     def ready(self) -> None:
         """Answers once the networks are loaded."""
+        while not self._pool.room:
+            self._pool.wait(_TICK_S)
 
-    def work(self, task: Task) -> Record:
+    def work(self, task: Task) -> Finished:
         """Do a task."""
-        return self._worker.work(task)
+        self.ready()  # its process may be a new one
+        self._pool.submit(task)
+        while not (found := self._pool.wait(_TICK_S)):
+            pass
+        return found[0]
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +51,7 @@ class _Held:
 
 
 class RayExecutor(Crew[_Held]):
-    """Actors of a cluster, each with the networks loaded.
+    """Actors of a cluster, each with a process that has the networks loaded.
 
     Those that the cluster has no room for wait for a machine that joins; one that dies, or whose machine does, is
     replaced.
@@ -57,6 +63,7 @@ class RayExecutor(Crew[_Held]):
         gpus: Of each.
         memory_gb: Of each.
         address: Of the cluster; None: that of RAY_ADDRESS, or a cluster of this machine alone.
+        stall_s: A worker whose task makes no progress for so long is killed.
         worker: What makes the worker from its setup.
     """
 
@@ -69,6 +76,7 @@ class RayExecutor(Crew[_Held]):
         gpus: float = 0.0,
         memory_gb: float = 1.0,
         address: str | None = None,
+        stall_s: float = STALL_S,
         worker: str = WORKER,
     ) -> None:
         self._began_ray = not ray.is_initialized()
@@ -80,7 +88,7 @@ class RayExecutor(Crew[_Held]):
                 raise VidferError(f"no Ray cluster answers at {address or 'RAY_ADDRESS'}: {reason}") from None
         self._cores, self._gpus, self._memory_gb = cores, gpus, memory_gb
         self.workers = workers if workers is not None else self._usual_workers()
-        self._setup, self._name = ray.put(setup), worker
+        self._setup, self._stall_s, self._name = ray.put(setup), stall_s, worker
         self._all: list[_Held] = []
         self._stillborn = 0
 
@@ -92,7 +100,7 @@ class RayExecutor(Crew[_Held]):
 
     def _start(self) -> None:
         needs = {"num_cpus": self._cores, "num_gpus": self._gpus, "memory": int(self._memory_gb * 1e9)}
-        actor = ray.remote(**needs)(_Actor).remote(self._setup, self._cores, self._name)
+        actor = ray.remote(**needs)(_Actor).remote(self._setup, self._cores, self._stall_s, self._name)
         self._all.append(_Held(actor, actor.ready.remote()))
 
     def submit(self, task: Task) -> None:
@@ -107,7 +115,7 @@ class RayExecutor(Crew[_Held]):
         found: list[Finished] = []
         for one in [one for one in self._all if one.answer in answered]:
             try:
-                record = ray.get(one.answer)
+                answer = ray.get(one.answer)
             except RayTaskError as error:
                 raise _cause(error) from None
             except RayError as error:  # it died, or its machine, or there was no memory for it
@@ -117,7 +125,7 @@ class RayExecutor(Crew[_Held]):
             if one.task is None:
                 one.ready, self._stillborn = True, 0
             else:
-                found.append(Finished(task=one.task, record=record))
+                found.append(answer)
                 one.task = None
         return found
 

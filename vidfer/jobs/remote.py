@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vidfer.alive import sign
 from vidfer.errors import InputError, OutputError, UsageError, VidferError
 from vidfer.jobs.redact import without_secrets
 from vidfer.jobs.units import ABSENT, Source
@@ -88,8 +89,11 @@ def fetch(url: str, folder: Path) -> Path:
     """
     scheme, _, place = url.partition("://")
     path = folder / _shortened(posixpath.basename(place))
+    store = _store(scheme)
+    from fsspec.callbacks import Callback
+
     try:
-        _store(scheme).get_file(place, str(path))
+        store.get_file(place, str(path), callback=Callback(hooks={"alive": lambda *_, **__: sign()}))
     except FileNotFoundError:
         raise InputError(f"{url} is not there") from FileNotFoundError(url)
     except Exception as error:  # noqa: BLE001 (every store has errors of its own)

@@ -25,8 +25,9 @@ def start_executor(job: Job) -> Executor:
             gpus=options.num_gpus,
             memory_gb=options.memory_gb,
             address=options.address,
+            stall_s=options.stall_s,
         )
     from vidfer.jobs.local import LocalExecutor, usual_workers
 
     workers = options.workers or usual_workers(options.num_cpus, options.memory_gb)
-    return LocalExecutor(setup, workers=workers, cores=options.num_cpus)
+    return LocalExecutor(setup, workers=workers, cores=options.num_cpus, stall_s=options.stall_s)

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vidfer.alive import sign
 from vidfer.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,14 +74,26 @@ def sha256_of(path: Path | str, is_wanted: Callable[[], bool] = lambda: True) ->
     """
     digest = hashlib.sha256()
     try:
+        check_is_no_pipe(Path(path))
         with Path(path).open("rb", buffering=0) as file:
             while is_wanted():
                 if not (block := file.read(_BLOCK)):
                     return digest.hexdigest()
                 digest.update(block)
+                sign()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     return None
+
+
+def check_is_no_pipe(path: Path) -> None:
+    """Refuse pipes, sockets and devices: opening one may wait for ever, and reading one may never end.
+
+    Raises:
+        InputError: It is one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is no file but a pipe, a socket or a device: store the video in a file first")
 
 
 def _is_made_here(path: Path) -> bool:

@@ -11,10 +11,11 @@ import av
 from av.codec.context import Flags
 from av.stream import Disposition
 
+from vidfer.alive import sign
 from vidfer.errors import InputError
 from vidfer.media.cores import available_cores
 from vidfer.media.fields import SecondFields
-from vidfer.media.inputs import is_utf8
+from vidfer.media.inputs import check_is_no_pipe, is_utf8
 from vidfer.media.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class Reading:
                 break
             if packet is None:
                 break
+            sign()
             if packet.size == 0 and packet.dts is None:  # PyAV's own sign for the end of the stream
                 continue
             failures = 0
@@ -175,8 +177,7 @@ def open_container(path: Path) -> InputContainer:
             raise InputError(f"{path} does not exist: check the spelling and the folder")
         if path.is_dir():
             raise InputError(f"{path} is a folder, not a video file: name a file in it")
-        if not path.is_file():
-            raise InputError(f"{path} is no file but a pipe or a device: store the video in a file first")
+        check_is_no_pipe(path)
         if not is_utf8(path):
             raise InputError(f"{path}: the name is not in UTF-8, as tables and videos need it: rename the file")
         if path.stat().st_size == 0:

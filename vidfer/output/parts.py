@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vidfer.alive import sign
 from vidfer.errors import InputError
 from vidfer.output.files import writing
 from vidfer.output.parquet import FOOTER_KEY, TableWriter, open_table, restored
@@ -95,6 +96,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         DamagedPartError: See `read_parts`.
     """
+    sign()
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return restored(file.read(columns=None if columns is None else list(columns), use_threads=False))
