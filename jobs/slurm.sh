@@ -13,5 +13,6 @@
 #SBATCH --signal=B:TERM@60
 set -euo pipefail
 
+# 16 parts, as above: Slurm's own count would be another one where single tasks are sent in again (sbatch --array=3,7 ...).
 # In place of this shell, so that the signal reaches it.
-exec vidfer jobs run "$1" --shard "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
+exec vidfer jobs run "$1" --shard "$SLURM_ARRAY_TASK_ID/16"
