@@ -1,6 +1,7 @@
 """The same job through a real Ray cluster of this machine."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,20 @@ def test_the_same_rows_come_through_ray(tmp_path):
     assert differences(tmp_path / "ray", tmp_path / "local") == []
     assert len(manifest(tmp_path / "ray")) == 4
     assert cli.run(["jobs", "run", str(through), "--quiet"]) == 4, "a rerun needs no cluster"
+
+
+def test_ray_does_not_keep_the_signal_that_ends_a_job_in_good_order(monkeypatch):
+    from vidfer.jobs import ray as ours
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(ours.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ours.ray, "init", lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+    monkeypatch.setattr(ours.ray, "put", lambda setup: setup)
+    try:
+        ours.RayExecutor(None, workers=1)
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 ACTORS = """

@@ -22,6 +22,21 @@ def test_the_first_raises_and_handlers_come_back(number, code):
     assert signal.getsignal(number) is before
 
 
+def test_which_signal_it_was_is_known_also_where_c_code_forgets_it():
+    def interrupted():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Stopped:
+            raise KeyboardInterrupt from None
+
+    with pytest.raises(Stopped) as caught, stoppable():
+        interrupted()
+    assert caught.value.exit_code == 143
+    with pytest.raises(KeyboardInterrupt) as caught, stoppable():
+        raise KeyboardInterrupt
+    assert not isinstance(caught.value, Stopped)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_drains_is_told_once_and_goes_on(number):
     before, wanted = signal.getsignal(number), threading.Event()

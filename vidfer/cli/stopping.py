@@ -36,12 +36,19 @@ def stoppable() -> Iterator[None]:
     What is on the disk is whole at any time, so ending on the spot is safe. A signal that is ignored (Ctrl-C for a
     background job of a shell) stays so.
     """
+    numbers: list[int] = []
 
     def stop(number: int) -> None:
+        numbers.append(number)
         raise Stopped(number)
 
     with _handled(stop):
-        yield
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            if numbers and not isinstance(error, Stopped):  # C code that was interrupted (Ray's) raises one of its own
+                raise Stopped(numbers[0]) from None
+            raise
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -81,11 +83,7 @@ class RayExecutor(Crew[_Held]):
     ) -> None:
         self._began_ray = not ray.is_initialized()
         if self._began_ray:
-            try:
-                ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise VidferError(f"no Ray cluster answers at {address or 'RAY_ADDRESS'}: {reason}") from None
+            _begin_ray(address)
         self._cores, self._gpus, self._memory_gb = cores, gpus, memory_gb
         self.workers = workers if workers is not None else self._usual_workers()
         self._setup, self._stall_s, self._name = ray.put(setup), stall_s, worker
@@ -149,6 +147,18 @@ class RayExecutor(Crew[_Held]):
         self._all.clear()
         if self._began_ray:
             ray.shutdown()
+
+
+def _begin_ray(address: str | None) -> None:
+    on_term = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise VidferError(f"no Ray cluster answers at {address or 'RAY_ADDRESS'}: {reason}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():  # only there Ray takes it for itself, too
+            signal.signal(signal.SIGTERM, on_term)
 
 
 def _cause(error: Exception) -> VidferError:
