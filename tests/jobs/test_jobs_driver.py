@@ -1,9 +1,9 @@
 """The driver: what it hands out, what it remembers, and what it leaves alone."""
 
 import itertools
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -319,7 +319,7 @@ def test_what_two_entries_name_is_one_source(tmp_path):
 
 
 def test_links_lead_anywhere_but_back_and_those_to_nothing_are_told_as_pipes_are(tmp_path):
-    driven = Driven(tmp_path, names=("a",))
+    Driven(tmp_path, names=("a",))
     videos = tmp_path / "videos"
     for folder in ("left", "right"):
         (videos / folder).mkdir()
@@ -335,11 +335,28 @@ def test_links_lead_anywhere_but_back_and_those_to_nothing_are_told_as_pipes_are
         "self.mp4": "self.mp4",
     }.items():
         (videos / link).symlink_to(to)
-    found = {Path(source.name).name: source.identity for source in find_sources(driven.job.inputs)}
-    assert set(found) == {"a.mp4", "f.mp4", "gone.mp4", "self.mp4", "pipe.mp4"}
-    assert found["gone.mp4"] == found["self.mp4"] == "absent"
-    pattern = replace(driven.job.inputs, paths=(f"{videos}/*",))
-    assert {Path(source.name).name for source in find_sources(pattern)} == set(found) - {"f.mp4"}
+    for inputs in ('paths = ["videos"]', 'paths = ["videos/**/*.mp4"]', 'paths = ["**/videos/**"]'):
+        found = list(find_sources(read_definition(definition(tmp_path, inputs)).inputs))
+        assert len(found) == 5
+        by_name = {Path(source.name).name: source.identity for source in found}
+        assert set(by_name) == {"a.mp4", "f.mp4", "gone.mp4", "self.mp4", "pipe.mp4"}
+        assert by_name["gone.mp4"] == by_name["self.mp4"] == "absent"
+
+
+def test_names_may_hold_what_patterns_are_made_of(tmp_path):
+    for name in ("[1]/a.mp4", "[1]/b*?\n.mp4", "1/c.mp4", "\N{SNOWMAN}/d.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for inputs, expected in {
+        "[1]": ["a.mp4", "b*?\n.mp4"],
+        "[1]/*.mp4": ["c.mp4"],
+        "**/a.mp4": ["a.mp4"],
+        "[1]/b*?\n.mp4": ["b*?\n.mp4"],
+        "\N{SNOWMAN}/**": ["d.mp4"],
+        "**/**/[!a-c].mp4": ["d.mp4"],
+    }.items():
+        job = read_definition(definition(tmp_path, f"paths = [{json.dumps(inputs)}]"))
+        assert [Path(source.name).name for source in find_sources(job.inputs)] == expected
 
 
 def test_what_the_job_has_made_is_none_of_its_sources(tmp_path):

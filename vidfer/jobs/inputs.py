@@ -83,16 +83,27 @@ def source_of(path: str) -> Source:
 
 def _local(path: str) -> Iterator[Source]:
     if Path(path).is_dir():
-        yield from _walk(path)
+        yield from (source_of(name) for _, names in _below(path) for name in names if _is_video(name))
     elif glob.has_magic(path) and not Path(path).exists():
-        found = glob.iglob(path, recursive=True)  # noqa: PTH207 (a million of them)
-        yield from (source_of(name) for name in found if not os.path.isdir(name))  # noqa: PTH112 (likewise)
+        yield from (source_of(name) for name in _fitting(path) if not os.path.isdir(name))  # noqa: PTH112
     else:
         yield source_of(path)
 
 
-def _walk(folder: str, above: frozenset[str] = frozenset()) -> Iterator[Source]:
-    """The videos below a folder, sorted within each folder; hidden ones and annotated videos are left out.
+def _fitting(pattern: str) -> Iterator[str]:
+    """What fits a pattern; `**` stands for folders as `_below` gives them, where glob's own goes round in circles."""
+    pattern += f"{os.sep}*" * pattern.endswith(f"{os.sep}**")
+    start, stars, rest = pattern.partition(f"{os.sep}**{os.sep}")
+    if not stars:
+        yield from glob.iglob(pattern)  # noqa: PTH207 (a million of them)
+        return
+    for top in filter(os.path.isdir, glob.iglob(start or os.sep)):  # noqa: PTH207
+        for folder, _ in _below(top):
+            yield from _fitting(os.path.join(glob.escape(folder), rest))  # noqa: PTH118
+
+
+def _below(folder: str, above: frozenset[str] = frozenset()) -> Iterator[tuple[str, list[str]]]:
+    """A folder with what is in it beside folders, sorted, and then those likewise; nothing hidden.
 
     Links are followed, but not back into a folder that they are in. What is called as a video and is none, a pipe or a
     link to nothing, is a source, too: whoever put it there expects a result, or a reason.
@@ -100,17 +111,14 @@ def _walk(folder: str, above: frozenset[str] = frozenset()) -> Iterator[Source]:
     above |= {os.path.realpath(folder)}
     try:
         with os.scandir(folder) as found:
-            here = sorted(found, key=lambda entry: entry.name)
+            here = sorted(entry.path for entry in found if not entry.name.startswith("."))
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}") from error
-    for entry in here:
-        if entry.name.startswith("."):
-            continue
-        if os.path.isdir(entry.path):  # noqa: PTH112 (a million of them)
-            if not entry.is_symlink() or os.path.realpath(entry.path) not in above:
-                yield from _walk(entry.path, above)
-        elif _is_video(entry.name):
-            yield source_of(entry.path)
+    folders = list(filter(os.path.isdir, here))
+    yield folder, sorted({*here} - {*folders})
+    for path in folders:
+        if not os.path.islink(path) or os.path.realpath(path) not in above:  # noqa: PTH114
+            yield from _below(path, above)
 
 
 def _is_video(name: str) -> bool:
