@@ -8,6 +8,7 @@ import pytest
 from pretended import Worker as _  # noqa: F401 (the processes import it by its name)
 
 from vidfer.errors import OutputError, VidferError
+from vidfer.jobs import local
 from vidfer.jobs.local import LocalExecutor, available_memory, usual_workers
 from vidfer.jobs.units import Source, Task
 
@@ -90,3 +91,19 @@ def test_as_many_workers_as_cores_and_memory_allow():
     assert usual_workers(10_000, 1e-9) == 1
     assert usual_workers(1, 1e9) == 1
     assert available_memory() > 1e6
+
+
+def test_what_a_container_has_read_is_no_memory_that_is_taken(tmp_path, monkeypatch):
+    """A limit counts for all groups below it; the files that a job has read fill it after a while."""
+    own = tmp_path / "slurm" / "task"
+    own.mkdir(parents=True)
+    (tmp_path / "own").write_text("1:cpu:/x\n0::/slurm/task\n")
+    (own / "memory.max").write_text("max\n")
+    (own.parent / "memory.max").write_text("4000000\n")
+    for group in (own, own.parent):
+        (group / "memory.current").write_text("3900000\n")
+        (group / "memory.stat").write_text("anon 900000\ninactive_file 2000000\nactive_file 1000000\n")
+    monkeypatch.setattr(local, "_OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(local, "_GROUPS", tmp_path)
+    assert available_memory() == 3_100_000
+    assert usual_workers(1, 0.004) == 1

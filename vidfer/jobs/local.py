@@ -32,6 +32,7 @@ _END_S = 20.0
 _KILLED_S = 5.0
 # In a row: some may be killed from outside, an installation that is broken kills all.
 _MOST_STILLBORN = 10
+_OWN_GROUP, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _SPAWN = multiprocessing.get_context("spawn")  # forks of a process with threads hang
 
 
@@ -47,11 +48,21 @@ def available_memory() -> float:
     with suppress(OSError, ValueError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         found += [float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    with suppress(OSError, ValueError):  # "max" is no number
-        cgroup = Path("/sys/fs/cgroup")
-        limit, used = ((cgroup / name).read_text() for name in ("memory.max", "memory.current"))
-        found.append(max(0.0, float(limit) - float(used)))
-    return min(found)
+    return min([*found, *_left_in_groups()])
+
+
+def _left_in_groups() -> Iterator[float]:
+    """What is left in each group that limits this process: a container, a task of Slurm, those around it."""
+    with suppress(OSError):
+        own = next((line for line in _OWN_GROUP.read_text().splitlines() if line.startswith("0::/")), "0::/")
+        folder = _GROUPS / own.removeprefix("0::/")
+        for group in (folder, *folder.parents):
+            with suppress(OSError, ValueError):  # "max" is no number
+                limit, used = (float((group / name).read_text()) for name in ("memory.max", "memory.current"))
+                stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                # Files that were read stay in memory, and count, until somebody needs it: after a while all of it.
+                kept = int(stat["inactive_file"]) + int(stat["active_file"])
+                yield max(0.0, limit - used + kept)
 
 
 @dataclass(slots=True, eq=False)
