@@ -205,9 +205,11 @@ def test_patterns_and_folders_leave_out_what_is_hidden_or_ours(tmp_path):
         assert sorted(name for name, _ in executor.seen) == expected
 
 
-def test_an_empty_folder_is_bad_input(tmp_path):
+def test_an_empty_folder_is_bad_input_and_settles_nothing(tmp_path):
+    driven = Driven(tmp_path, names=())
     with pytest.raises(InputError, match="holds no video"):
-        Driven(tmp_path, names=()).run()
+        run_job(driven.job, lambda job: None)
+    assert not driven.out.exists(), "other options would need another folder"
 
 
 def test_copies_are_one_row_with_all_names(tmp_path):

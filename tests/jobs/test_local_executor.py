@@ -106,4 +106,3 @@ def test_what_a_container_has_read_is_no_memory_that_is_taken(tmp_path, monkeypa
     monkeypatch.setattr(local, "_OWN_GROUP", tmp_path / "own")
     monkeypatch.setattr(local, "_GROUPS", tmp_path)
     assert available_memory() == 3_100_000
-    assert usual_workers(1, 0.004) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +15,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "array": ("a list", lambda value: isinstance(value, list)),
     "string": ("a text in quotes", lambda value: isinstance(value, str)),
     "integer": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
-    "number": ("a number", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)),
+    "number": ("a number", lambda value: type(value) is int or (type(value) is float and math.isfinite(value))),
     "boolean": ("true or false", lambda value: isinstance(value, bool)),
 }
 
@@ -57,7 +58,7 @@ def _check_size(value: Any, schema: Mapping[str, Any], place: str) -> None:
     if not isinstance(value, (int, float)):
         return
     for key, (words, is_kept) in _LIMITS.items():
-        if key in schema and not is_kept(value, schema[key]):  # a NaN keeps none
+        if key in schema and not is_kept(value, schema[key]):
             raise UsageError(f"{place} is {value}: give {words} {schema[key]}")
 
 

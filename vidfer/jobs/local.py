@@ -57,7 +57,7 @@ def _left_in_groups() -> Iterator[float]:
         own = next((line for line in _OWN_GROUP.read_text().splitlines() if line.startswith("0::/")), "0::/")
         folder = _GROUPS / own.removeprefix("0::/")
         for group in (folder, *folder.parents):
-            with suppress(OSError, ValueError):  # "max" is no number
+            with suppress(OSError, ValueError, KeyError):  # "max" is no number
                 limit, used = (float((group / name).read_text()) for name in ("memory.max", "memory.current"))
                 stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
                 # Files that were read stay in memory, and count, until somebody needs it: after a while all of it.

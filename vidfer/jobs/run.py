@@ -166,13 +166,16 @@ class _Driver:
 
     def do(self, start: Callable[[Job], Executor]) -> Tally:
         """All of it."""
-        self._dataset.agree_on("options", options_of(self._job))
+        options = options_of(self._job)
+        if self._dataset.is_begun():  # else nothing is settled before something is to be done
+            self._dataset.agree_on("options", options)
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape") as plan:
             self._plan(plan)
             if not self._tally.todo:
                 if self._tally.total and not is_current(self._dataset):
                     write_manifest(self._dataset)
                 return self._tally
+            self._dataset.agree_on("options", options)
             self._say("begin")
             try:
                 with start(self._job) as executor:
