@@ -1,5 +1,6 @@
 """Executors and workers that only pretend to work."""
 
+import logging
 import os
 import signal
 import time
@@ -87,6 +88,8 @@ class Worker:
             Path(task.source.name).write_text("begun")
             time.sleep(60)
             Path(task.source.name).write_text("over")
+        if name.startswith("warn"):
+            logging.getLogger("vidfer.pipeline").warning("a frame is damaged")
         if name.startswith("wait"):
             time.sleep(1)
         cores = sorted(os.sched_getaffinity(0))

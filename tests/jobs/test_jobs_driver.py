@@ -175,6 +175,8 @@ def test_units_differ_by_content_and_by_configuration():
 def test_reasons_are_counted_without_what_is_of_one_file():
     assert kind_of("/data/a.mp4: cut off at 31 s", "/data/a.mp4") == "cut off at N s"
     assert kind_of("/scratch/x1/a.mp4 is empty", "s3://bucket/a.mp4") == "FILE is empty"
+    assert kind_of("/data/a b.mp4 is empty", "/data/a  \nb.mp4") == "FILE is empty"
+    assert kind_of("it is a folder", "s3://bucket/folder/") == "it is a folder"
 
 
 def test_manifests_name_videos_relative_to_the_definition(tmp_path):

@@ -71,6 +71,12 @@ def test_ctrl_c_for_all_processes_of_a_terminal_ends_no_worker_not_even_one_that
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_what_a_worker_warns_of_does_not_run_into_the_progress(capfd):
+    with pool(workers=1) as executor:
+        assert finished(executor, [task("warn")])[0].record.state == "done"
+    assert capfd.readouterr().err == ""
+
+
 def test_leaving_it_stops_workers_that_are_busy(tmp_path):
     busy = tmp_path / "slow"
     with pool(workers=1) as executor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import multiprocessing
 import os
 import pickle
@@ -220,6 +221,8 @@ def _serve(pipe: Connection, signs: Counter, setup: bytes, cores: int, worker: s
     # Ctrl-C goes to all processes of a terminal: the driver decides. (It came here held back.)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, end)
+    # Damage of single videos stands in their reports; without a handler warnings would run into the progress.
+    logging.getLogger("vidfer").addHandler(logging.NullHandler())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     count_in(signs)
     with suppress(_Ended, EOFError, BrokenPipeError, ConnectionResetError):

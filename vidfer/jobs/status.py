@@ -146,7 +146,8 @@ def _add(reasons: dict[tuple[str, str], Reason], entry: dict[str, Any], count: i
 def kind_of(reason: str, source: str) -> str:
     """A reason without what is of one source alone: its name and numbers."""
     for name in (source, source.rpartition("/")[2]):
-        reason = reason.replace(name, "FILE")
+        shown = " ".join(name.split())  # as in any reason: one line
+        reason = reason.replace(shown, "FILE") if shown else reason
     reason = re.sub(r"\S*/FILE", "FILE", reason).removeprefix("FILE: ")
     return re.sub(r"\d+", "N", reason)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -25,8 +24,6 @@ from vidfer.pipeline.results import Outputs, ProcessResult
 
 if TYPE_CHECKING:
     from vidfer.pipeline.slices import Slice
-
-_log = logging.getLogger(__name__)
 
 # What a disk or a network says that is away for a while; a file is not to blame.
 _PASSING = {
@@ -99,7 +96,6 @@ class Worker:
         except (OutputError, ModelError):
             raise
         except Exception as error:  # noqa: BLE001 (a fault of ours in one video is no reason to leave out the others)
-            _log.debug("%s failed", task.source.name, exc_info=True)
             state, reason = _verdict(error)
             if isinstance(error.__cause__, FileNotFoundError):  # it was there: it counts anew when it is back
                 identity = ABSENT
@@ -113,7 +109,7 @@ class Worker:
             attempt=task.attempt,
             host=self._host,
             ended=time.time(),
-            reason=reason and reason.replace(local, task.source.name),
+            reason=reason and reason.replace(" ".join(local.split()), task.source.name),
             **{"seconds": round(time.perf_counter() - began, 3), **found},
         )
         if state != SPLIT and (state != DONE or task.part in (None, task.parts)):
