@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from archive import archive, clip, definition, manifest
 from kill_jobs import beside, differences
 
 from vidfer.cli import app as cli
+from vidfer.errors import VidferError
 
 pytest.importorskip("ray", reason="RAY IS NOT TESTED: it is not installed (the extra `ray`)")
 pytestmark = pytest.mark.ray
@@ -55,6 +57,19 @@ def test_ray_does_not_keep_the_signal_that_ends_a_job_in_good_order(monkeypatch)
         assert signal.getsignal(signal.SIGTERM) is before
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_where_no_cluster_is_that_is_said_at_once(monkeypatch):
+    from vidfer.jobs import ray as ours
+
+    monkeypatch.setattr(ours.ray, "init", lambda **_: pytest.fail("Ray tries for twelve minutes"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with pytest.raises(VidferError, match=rf"^no Ray cluster answers at {address}: .*refused"):
+        ours.RayExecutor(None, workers=1, address=address)
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:99999")
+    with pytest.raises(VidferError, match="no Ray cluster answers at RAY_ADDRESS: "):
+        ours.RayExecutor(None, workers=1)
 
 
 ACTORS = """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ except ImportError:
 
 _MOST_STILLBORN = 10  # in a row, as in jobs/local.py
 _TICK_S = 1.0
+_ANSWER_S = 10.0
 
 
 class _Actor:
@@ -151,9 +154,12 @@ class RayExecutor(Crew[_Held]):
 
 def _begin_ray(address: str | None) -> None:
     on_term = signal.getsignal(signal.SIGTERM)
+    host, _, port = (address or os.environ.get("RAY_ADDRESS", "")).removeprefix("ray://").rpartition(":")
     try:
+        if host and port.isdecimal():  # Ray itself would try for twelve minutes
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
         ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise VidferError(f"no Ray cluster answers at {address or 'RAY_ADDRESS'}: {reason}") from None
     finally:
