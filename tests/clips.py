@@ -41,6 +41,24 @@ def pictures(count, width=WIDTH, height=HEIGHT):
         yield np.ascontiguousarray(clouds[shift // 2 : shift // 2 + height, shift : shift + width])
 
 
+def again_and_again(path, folder, times):
+    """The video of a file so many times, not encoded anew; under the same name."""
+    target = folder / path.name
+    with av.open(str(path)) as source, av.open(str(target), "w") as container:
+        video = source.streams.video[0]
+        stream = container.add_stream_from_template(video)
+        packets = [packet for packet in source.demux(video) if packet.size]
+        length = video.duration
+        for number in range(times):
+            for packet in packets:
+                copy = av.Packet(bytes(packet))
+                copy.stream, copy.time_base, copy.is_keyframe = stream, packet.time_base, packet.is_keyframe
+                copy.pts, copy.dts = (stamp + number * length for stamp in (packet.pts, packet.dts))
+                copy.duration = packet.duration
+                container.mux(copy)
+    return target
+
+
 def write_clip(folder, kind, count=80, pts=None, size=(WIDTH, HEIGHT)):
     """Write a clip of one of KINDS; gives its path."""
     suffix, codec, options = KINDS[kind]

@@ -13,11 +13,15 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from patience import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("vidfer", deadline=None)
+# How long an example takes says more about the machine than about the code. The same examples every time, so that a
+# change fails for what it changes; `--hypothesis-profile=other` tries others.
+_PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("vidfer", derandomize=True, **_PATIENT)
+hypothesis.settings.register_profile("other", derandomize=False, **_PATIENT)
 hypothesis.settings.load_profile("vidfer")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that.
@@ -78,7 +82,7 @@ def browser():
         pytest.skip(f"PAGES ARE NOT TESTED IN A BROWSER: none of {', '.join(_BROWSERS)} is installed")
     with playwright.sync_playwright() as driver:
         # Inside containers Chromium may not make a sandbox of its own; the only pages it opens are ours.
-        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox"], timeout=1e3 * PATIENCE_S)
         yield chromium
         chromium.close()
 
@@ -102,6 +106,7 @@ def open_file(browser):
 
     def start(path, width=1280, may_ask=("file:",), **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.set_default_timeout(1e3 * PATIENCE_S)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -123,7 +128,7 @@ def _nothing_left_behind(request):
     # Asked for now: at the end it would be gone already.
     folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + PATIENCE_S
     while (left := _new_threads(before)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left, f"threads left behind: {left}"

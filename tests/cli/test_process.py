@@ -5,12 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from patience import PATIENCE_S, until
 
 from vidfer.cli import app as cli
 
@@ -118,11 +118,9 @@ def test_cuda_without_cuda_is_wrong_usage(tmp_path, monkeypatch, capfd):
 def test_ctrl_c_ends_with_130_and_leaves_nothing_half_made(tmp_path):
     command = [sys.executable, "-m", "vidfer", "process", str(CLIP), "-o", str(tmp_path), "--quiet"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".*.vidfer")) and run.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: list(tmp_path.glob(".*.vidfer")) or run.poll() is not None)
         run.send_signal(signal.SIGINT)
-        out, err = run.communicate(timeout=60)
+        out, err = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 130
     assert out == ""
     assert err.startswith("vidfer: interrupted")

@@ -32,7 +32,7 @@ for path in sys.argv[1:]:
         about = {"counts": counts, "frames": frames, "truncated": video.truncated, "warnings": video.warnings}
         print(json.dumps(about), flush=True)
 """
-TIME_LIMIT_S = 60
+TIME_LIMIT_S = 300
 
 # What can be known: the header of an MP4 or WebM is needed, and lies at the beginning.
 REFUSED = {

@@ -70,7 +70,7 @@ def test_stamps_are_kept_to_the_tick(tmp_path, ffprobe, time_base, pts):
     assert info.time_base == time_base
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(
     ticks=st.sampled_from([25, 600, 1000, 12800, 24000, 30000, 90000]),
     start=st.integers(0, 200),

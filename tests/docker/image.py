@@ -133,7 +133,7 @@ class Image:
         spec |= {"own_network": sealed, "directory": directory, "user": user, "env": env, "args": args}
         namespaces = ["--mount", "--pid", "--fork", "--kill-child", *(["--net"] if sealed else [])]
         command = ["unshare", *namespaces, sys.executable, str(_HERE / "container.py"), json.dumps(spec)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1000)
         print(done.stdout, done.stderr, sep="\n", flush=True)
         return done
 

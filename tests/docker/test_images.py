@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from clips import again_and_again
 from dockerfile import stages
 from image import NEEDED, REPOSITORY, Image, base_image
 
@@ -128,7 +129,9 @@ def test_compose_starts_watch_and_its_health_check_and_prometheus_get_answers(im
     compose = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]["watch"]
     scraped = yaml.safe_load((DOCKER / "prometheus.yml").read_text())["scrape_configs"][0]
     cameras = data / "cameras.toml"
-    cameras.write_text('[camera.door]\nurl = "/data/two_faces.mp4"\n')
+    (data / "door").mkdir()
+    again_and_again(CLIP, data / "door", 60)  # a busy machine asks late
+    cameras.write_text('[camera.door]\nurl = "/data/door/two_faces.mp4"\n')
     token = "0123456789abcdef"
     address = scraped["static_configs"][0]["targets"][0].replace("watch:", "127.0.0.1:")
     asking = f"""
@@ -140,13 +143,13 @@ asked.add_header("Authorization", "{scraped["authorization"]["type"]} {token}")
 def healthy():
     return subprocess.run({compose["healthcheck"]["test"][1:]!r}, capture_output=True).returncode == 0
 def metrics():
-    return urllib.request.urlopen(asked, timeout=5).read().decode()
-until = time.monotonic() + 60
+    return urllib.request.urlopen(asked, timeout=60).read().decode()
+until = time.monotonic() + 300
 while not (healthy() and 'vidfer_frames_total{{camera="door"}}' in metrics()):
     assert time.monotonic() < until and watching.poll() is None
     time.sleep(0.2)
 watching.terminate()
-print(json.dumps(dict(code=watching.wait(30))))
+print(json.dumps(dict(code=watching.wait(100))))
 """
     files = {"/etc/vidfer/cameras.toml": cameras}
     done = image.run(["python", "-c", asking], data=data, files=files)

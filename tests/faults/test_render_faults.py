@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from columns import column_array
+from patience import PATIENCE_S, until
 
 from vidfer.errors import InputError, OutputError
 from vidfer.media.audio import AudioCarrier
@@ -34,7 +35,7 @@ FRAMES = 90
 SLOW = """
 import time, vidfer.output.panel as panel
 draw = panel.Panel.draw
-panel.Panel.draw = lambda *args: (time.sleep(0.05), draw(*args))[1]
+panel.Panel.draw = lambda *args: (time.sleep(0.2), draw(*args))[1]
 """
 RUN = "import sys; from vidfer.cli.app import run; sys.exit(run(sys.argv[1:]))"
 LIMITED = "import resource, sys; n = int(sys.argv.pop(1)); resource.setrlimit(resource.RLIMIT_FSIZE, (n, n)); " + RUN
@@ -178,7 +179,7 @@ def test_no_room_for_the_file(share: float, video: Path, table: Path, tmp_path: 
     out.unlink()
     args = ["render", str(table), "--video", str(video), "-o", str(out)]
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(limit), *args], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", LIMITED, str(limit), *args], capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert [line for line in done.stderr.splitlines() if "vidfer: error:" in line] == done.stderr.splitlines()
@@ -191,12 +192,10 @@ def test_no_room_for_the_file(share: float, video: Path, table: Path, tmp_path: 
 def test_stopped_it_leaves_nothing(number: int, code: int, video: Path, table: Path, tmp_path: Path) -> None:
     args = ["render", str(table), "--video", str(video), "-o", str(tmp_path / "out.mp4"), "--panel"]
     run = subprocess.Popen([sys.executable, "-c", SLOW + RUN, *args], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "out.mp4.part").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until((tmp_path / "out.mp4.part").exists)
     time.sleep(0.3)
     run.send_signal(number)
-    _, err = run.communicate(timeout=30)
+    _, err = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == code, err
     assert err.splitlines()[-1] == "vidfer: interrupted: no video was made"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.parquet"]

@@ -48,7 +48,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_gone(pids: list[int], timeout_s: float = 60) -> bool:
+def wait_gone(pids: list[int], timeout_s: float = 200) -> bool:
     """Whether they all end by themselves."""
     deadline = time.monotonic() + timeout_s
     while any(map(is_alive, pids)) and time.monotonic() < deadline:

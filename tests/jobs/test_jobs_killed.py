@@ -3,25 +3,17 @@
 import os
 import random
 import signal
-import time
 
 import pytest
 from archive import clip, definition, ledger
 from kill_jobs import beside, differences, driver, kill_and_go_on, wait_gone, workers_of
+from patience import PATIENCE_S, until
 
 from vidfer.cli import app as cli
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="KILLS ARE NOT TESTED: they need /proc")
 
 OPTIONS = 'end = "1"\nlandmarks = "none"'
-
-
-def until(condition, timeout_s=60):
-    deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +44,7 @@ def test_the_driver_and_then_a_worker_are_killed(job):
     assert wait_gone(workers), "workers go on without their driver"
     running = driver(path, "--quiet")
     os.kill(until(lambda: at_work(out) and workers_of(running.pid))[0], signal.SIGKILL)
-    _, errors = running.communicate(timeout=100)
+    _, errors = running.communicate(timeout=PATIENCE_S)
     assert (running.returncode, errors) == (4, "")
     assert differences(out, job.parent / "reference") == []
     assert not list((out / ".work").iterdir())
@@ -68,10 +60,10 @@ def test_a_polite_signal_ends_it_in_good_order_and_the_same_command_goes_on(job,
     until(lambda: at_work(out))
     workers = workers_of(running.pid)
     os.kill(running.pid, number)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == code
     assert errors.endswith("interrupted: what is analysed is kept, and the same command goes on from there\n")
-    assert wait_gone(workers, 1)
+    assert wait_gone(workers)
     assert [line["run"]["what"] for line in ledger(out) if "run" in line] == ["begin", "end"]
     if number == signal.SIGTERM:
         assert cli.run(["jobs", "run", str(path), "--quiet"]) == 4

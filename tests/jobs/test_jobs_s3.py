@@ -33,7 +33,7 @@ class Store:
     def put(self, path, key):
         self._s3.upload_file(str(path), "archive", key)
 
-    def vidfer(self, *args, timeout=100, **env):
+    def vidfer(self, *args, timeout=400, **env):
         command = [sys.executable, "-m", "vidfer", *args]
         return subprocess.run(
             command, env={**self.env, **env}, capture_output=True, text=True, timeout=timeout, check=False

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+from patience import PATIENCE_S, until
 from pretended import Worker as _  # noqa: F401 (the processes import it by its name)
 
 from vidfer.errors import OutputError, VidferError
@@ -13,9 +14,9 @@ from vidfer.jobs.local import LocalExecutor, available_memory, usual_workers
 from vidfer.jobs.units import Source, Task
 
 
-def finished(executor, tasks, timeout_s=200):
+def finished(executor, tasks):
     """All that comes back for some tasks."""
-    tasks, found, deadline = list(tasks), [], time.monotonic() + timeout_s
+    tasks, found, deadline = list(tasks), [], time.monotonic() + PATIENCE_S
     while tasks or executor.pending:
         assert time.monotonic() < deadline
         while tasks and executor.room:
@@ -80,12 +81,9 @@ def test_what_a_worker_warns_of_does_not_run_into_the_progress(capfd):
 def test_leaving_it_stops_workers_that_are_busy(tmp_path):
     busy = tmp_path / "slow"
     with pool(workers=1) as executor:
-        deadline = time.monotonic() + 100
-        while not busy.exists():
-            assert time.monotonic() < deadline
-            executor.wait(0.1)
-            if executor.room:
-                executor.submit(Task(source=Source(name=str(busy), identity="1"), attempt=1))
+        until(lambda: executor.wait(0.1) or executor.room)
+        executor.submit(Task(source=Source(name=str(busy), identity="1"), attempt=1))
+        until(lambda: busy.exists() and busy.read_text() == "begun")
         (pid,) = (one.process.pid for one in executor._all)
     assert busy.read_text() == "begun"
     with pytest.raises(ProcessLookupError):

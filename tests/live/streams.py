@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from fractions import Fraction
 from functools import cache
@@ -12,6 +11,8 @@ from pathlib import Path
 import av
 import pytest
 from clips import pictures
+from patience import PATIENCE_S
+from ports import free_port
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 SERVER = Path(__file__).with_name("rtsp_server.py")
@@ -20,7 +21,6 @@ _CODECS = {
     "h265": ("libx265", {"x265-params": "log-level=none:bframes=0:keyint=10:pools=1:frame-threads=1:repeat-headers=1"}),
 }
 _LOOP_FRAMES = 50
-_GIVE_UP_S = 60
 
 
 @cache
@@ -28,7 +28,7 @@ def missing_tools() -> str | None:
     """What this machine lacks to serve RTSP; None where it lacks nothing."""
     try:
         found = subprocess.run(
-            [SYSTEM_PYTHON, str(SERVER), "--check"], capture_output=True, text=True, timeout=_GIVE_UP_S
+            [SYSTEM_PYTHON, str(SERVER), "--check"], capture_output=True, text=True, timeout=PATIENCE_S
         )
     except OSError as error:
         return str(error)
@@ -102,8 +102,7 @@ class RtspServer:
         if missing := missing_tools():
             pytest.skip(f"NO RTSP CAMERA: GStreamer's RTSP server is missing ({missing}); .ci/run installs it")
         self.mounts, self.login = mounts, login
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen | None = None
 
     def url(self, path: str, login: str | None = None) -> str:
@@ -119,7 +118,7 @@ class RtspServer:
         """End it as a power cut does."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(_GIVE_UP_S)
+            self._process.wait(PATIENCE_S)
             self._process.stdout.close()
             self._process = None
 

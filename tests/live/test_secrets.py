@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import av
 import pytest
+from patience import PATIENCE_S, until
 from streams import RtspServer, clip, show
-from watching import PATIENCE_S, footers, start, table, until
+from watching import footers, start, table
 
 PASSWORD = "Geheim+4711&"
 OTHER = "Anderes:0815"

@@ -13,8 +13,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from patience import PATIENCE_S, until
 from streams import clip
-from watching import PATIENCE_S, OneFace, Watching, events, footers, start, table, until
+from watching import OneFace, Watching, events, footers, start, table
 
 from vidfer.output import archive as archive_module
 from vidfer.output.files import put_in_place
@@ -269,10 +270,14 @@ def test_others_read_the_table_while_it_grows(tmp_path, loops):
     with Watching(tmp_path, str(clip(loops)), segment=0.2) as watching:
         watching.until_pieces(1)
         seen = []
-        while len(watching.parts()) < 6:
-            seen += [duckdb.sql(query).fetchall()[0][0], len(table(tmp_path)), len(pd.read_parquet(tmp_path))]
+
+        def has_grown():
+            seen.extend([duckdb.sql(query).fetchall()[0][0], len(table(tmp_path)), len(pd.read_parquet(tmp_path))])
+            return len(watching.parts()) >= 6 and seen[0] < seen[-1]
+
+        until(has_grown)
     assert seen == sorted(seen)
-    assert 0 < seen[0] < seen[-1]
+    assert seen[0] > 0
     assert duckdb.sql(query).fetchall()[0][0] == watching.result[0].frames
 
 

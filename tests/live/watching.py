@@ -6,20 +6,17 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.dataset
+from patience import PATIENCE_S, until
 
 from vidfer.output.parquet import read_footer
 from vidfer.pipeline.board import Board
 from vidfer.pipeline.watch import watch
 from vidfer.pipeline.watch_options import watch_options
 from vidfer.types import Detections
-
-# The machines that run tests have other work: what should take a second may take long, and only a hang takes this long.
-PATIENCE_S = 60.0
 
 
 class OneFace:
@@ -49,15 +46,6 @@ def _heads(boxes):
     heads["landmarks68"][:] = 20.0
     return {**heads, "presence": np.ones((n, 1), np.float32), "quality": np.ones((n, 1), np.float32),
             "embedding": embedding, "box": boxes.copy()}  # fmt: skip
-
-
-def until(is_so, what="it happened"):
-    """Wait until something is so."""
-    end = time.monotonic() + PATIENCE_S
-    while not (found := is_so()):
-        assert time.monotonic() < end, f"waited for {PATIENCE_S} s until {what}"
-        time.sleep(0.01)
-    return found
 
 
 _COMMAND = """
@@ -91,7 +79,7 @@ class Watching:
 
     def __init__(self, folder: Path, *urls: str, models=None, config=None, **given):
         self.board, self.folder = Board(), folder
-        self.options = watch_options(urls, config, {"segment": 0.5, "stall": 2.0, "output": folder, **given})
+        self.options = watch_options(urls, config, {"segment": 0.5, "stall": 20.0, "output": folder, **given})
         self._models = models or OneFace()
         self._error, self.result = None, None
         self._thread = threading.Thread(target=self._run)

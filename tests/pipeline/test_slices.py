@@ -302,7 +302,7 @@ def test_a_killed_slice_goes_on(tmp_path, short_overlap, models, faces):
     part = json.dumps(both.slices[1].as_dict())
     told = [sys.executable, "-c", CHILD, str(faces), str(both.folders[1]), str(both.many.output_dir), part]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    assert subprocess.run(told, env=environment, timeout=120, check=False).returncode == -signal.SIGKILL
+    assert subprocess.run(told, env=environment, timeout=400, check=False).returncode == -signal.SIGKILL
     assert both.analyse(1).state == "resumed"
     process_file(faces, both.one, models=models)
     both.analyse(0)

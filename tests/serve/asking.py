@@ -2,8 +2,9 @@
 
 import http.client
 import json
-import time
 from urllib.parse import urlsplit
+
+from patience import PATIENCE_S
 
 
 class Client:
@@ -15,7 +16,7 @@ class Client:
 
     def ask(self, method, path, body=None, **headers):
         """(status, headers, body) of an answer; underscores in the names of headers are hyphens."""
-        connection = http.client.HTTPConnection(self._place.hostname, self._place.port, timeout=20)
+        connection = http.client.HTTPConnection(self._place.hostname, self._place.port, timeout=PATIENCE_S)
         named = {name.replace("_", "-"): value for name, value in {**self._headers, **headers}.items()}
         try:
             connection.request(method, path, body, named)
@@ -54,11 +55,3 @@ def parts_of(body):
 def box_of(face):
     """x, y, width and height of a face, or of a row of the table."""
     return [face[f"face_{side}"] for side in "xywh"]
-
-
-def wait_until(true, seconds=10):
-    """Wait until something is so."""
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.005)

@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("starlette", reason="THE LIVE PAGE IS NOT TESTED: pip install 'vidfer[serve]'")
 
-from asking import Client, box_of, wait_until
+from asking import Client, box_of
+from patience import PATIENCE_S, until
 from PIL import Image
 
 import vidfer
@@ -141,7 +142,7 @@ def test_pictures_wait_for_each_other_and_too_many_are_sent_away(serving, clip):
         at_once.append(1)
         most.append(len(at_once))
         begun.release()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         at_once.pop()
         return clip[0][1]
 
@@ -155,8 +156,8 @@ def test_pictures_wait_for_each_other_and_too_many_are_sent_away(serving, clip):
         senders = [threading.Thread(target=send) for _ in range(4)]
         for sender in senders:
             sender.start()
-        assert begun.acquire(timeout=10)
-        wait_until(lambda: server._app._desk._waiting == 4)
+        assert begun.acquire(timeout=PATIENCE_S)
+        until(lambda: server._app._desk._waiting == 4)
         assert client.refused("POST", "/api/v1/analyze", picture, Content_Type="image/png")[0] == 503
         go_on.set()
         for sender in senders:

@@ -1,7 +1,6 @@
 """The live page in a browser."""
 
 import json
-import time
 
 import cv2
 import numpy as np
@@ -12,6 +11,8 @@ pytest.importorskip("playwright", reason="THE LIVE PAGE IS NOT TESTED IN A BROWS
 
 from contrast import CONTRASTS
 from fake_cameras import FakeCamera, playing
+from patience import PATIENCE_S, until
+from ports import free_port
 
 from vidfer.pipeline.board import Board
 from vidfer.serve import pictures as pictures_module
@@ -26,8 +27,9 @@ def open_page(browser):
     contexts, troubles = [], []
 
     def start(url, *, complains=(), **options):
-        complains = (*complains, "ERR_CONNECTION_REFUSED")  # when its server has ended
+        complains = (*complains, "ERR_CONNECTION_", "ERR_EMPTY_RESPONSE")  # when its server has ended
         context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        context.set_default_timeout(1e3 * PATIENCE_S)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -53,10 +55,6 @@ def cameras(board, clip):
     return [FakeCamera(board, name, clip, fps=10) for name in ("front door", "lobby")]
 
 
-def until(page, script, argument=None):
-    page.wait_for_function(script, arg=argument, timeout=15000)
-
-
 FRAMES = "() => document.querySelectorAll('.camera')[0]?.querySelector('[data-of=faces]').textContent === '2'"
 SHOWN = """([camera, x, y]) => {
   const seen = document.querySelectorAll('.camera')[camera].querySelector('.picture canvas');
@@ -70,10 +68,10 @@ def test_the_page_shows_what_the_cameras_see(serving, cameras, open_page, clip):
     cameras[1].say(dropped=14, reconnects=2)
     with serving() as (server, _), playing(*cameras):
         page = open_page(server.url)
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         names = [page.locator(".camera h2").nth(i).inner_text() for i in range(2)]
         assert names == ["front door", "lobby"]
-        until(page, "() => document.getElementById('summary').textContent === '2 of 2 cameras live'")
+        page.wait_for_function("() => document.getElementById('summary').textContent === '2 of 2 cameras live'")
         lobby = page.locator(".camera").nth(1)
         said = {
             name: lobby.locator(f"[data-of={name}]").inner_text()
@@ -91,21 +89,21 @@ def test_the_page_shows_what_the_cameras_see(serving, cameras, open_page, clip):
             assert bars.count() == 8
             assert sum(int(text.strip("%")) for text in bars.locator("output").all_inner_texts()) in range(96, 105)
         # The trail grows in the plane.
-        assert page.evaluate(INK) > 1000
+        page.wait_for_function(f"() => ({INK})() > 1000")
 
 
 def test_the_keys(serving, cameras, open_page, tmp_path):
     board = cameras[0].board
     with serving() as (server, _), playing(*cameras):
         page = open_page(server.url, accept_downloads=True)
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         page.keyboard.press("p")
-        until(page, "() => document.getElementById('pause').innerText.startsWith('Go on')")
+        page.wait_for_function("() => document.getElementById('pause').innerText.startsWith('Go on')")
         assert board.paused("front door")
         assert board.paused("lobby")
         assert page.locator(".state").first.inner_text() == "paused"
         page.keyboard.press("p")
-        until(page, "() => document.querySelector('.state').innerText === 'live'")
+        page.wait_for_function("() => document.querySelector('.state').innerText === 'live'")
         assert not board.paused("lobby")
 
         plane = page.locator(".plane").first
@@ -127,7 +125,7 @@ def test_the_keys(serving, cameras, open_page, tmp_path):
         assert not board.stop_requested.is_set()
         page.keyboard.press("q")
         page.locator("#really-quit").click()
-        until(page, "() => document.getElementById('summary').textContent === 'Stopped'")
+        page.wait_for_function("() => document.getElementById('summary').textContent === 'Stopped'")
     assert board.stop_requested.is_set()
 
 
@@ -135,7 +133,7 @@ def test_keys_can_be_switched_off_and_never_disturb_others(serving, cameras, ope
     board = cameras[0].board
     with serving() as (server, _), playing(*cameras):
         page = open_page(server.url)
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         page.keyboard.press("Control+p")
         page.locator("#keys").uncheck()
         for key in "pqvs":
@@ -143,7 +141,7 @@ def test_keys_can_be_switched_off_and_never_disturb_others(serving, cameras, ope
         assert page.locator("dialog[open]").count() == 0
         assert page.locator(".plane").first.is_visible()
         page.reload()
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         assert not page.locator("#keys").is_checked()
     assert not board.paused("lobby")
 
@@ -152,9 +150,9 @@ def test_one_camera_is_paused_by_its_button(serving, cameras, open_page):
     board = cameras[0].board
     with serving() as (server, _), playing(*cameras):
         page = open_page(server.url)
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         page.get_by_role("button", name="Pause lobby").click()
-        until(page, "() => document.querySelectorAll('.state')[1].innerText === 'paused'")
+        page.wait_for_function("() => document.querySelectorAll('.state')[1].innerText === 'paused'")
         assert (board.paused("front door"), board.paused("lobby")) == (False, True)
         assert page.locator("#summary").inner_text() == "1 of 2 cameras live"
 
@@ -165,13 +163,13 @@ def test_a_lost_camera_says_why_and_names_are_never_markup(serving, board, clip,
     camera.say(state="waiting", last_error="connection refused <b>", writing="paused: disk full")
     with serving() as (server, _):
         page = open_page(server.url)
-        until(page, "() => document.querySelector('.trouble')?.textContent")
+        page.wait_for_function("() => document.querySelector('.trouble')?.textContent")
         assert page.locator(".camera h2").inner_text() == evil
         assert page.locator(".camera img, .camera b").count() == 0
         assert page.locator(".trouble").inner_text() == "connection refused <b> · Nothing is written: disk full"
         assert page.locator("figcaption").inner_text() == "lost, trying again"
         camera.say(state="failed")
-        until(page, "() => document.getElementById('news').textContent.endsWith('given up')")
+        page.wait_for_function("() => document.getElementById('news').textContent.endsWith('given up')")
 
 
 def test_nobody_sees_the_page_and_nothing_is_asked_for(serving, cameras, open_page, monkeypatch):
@@ -181,21 +179,18 @@ def test_nobody_sees_the_page_and_nothing_is_asked_for(serving, cameras, open_pa
                             document.dispatchEvent(new Event('visibilitychange')); }"""
     with serving() as (server, _), playing(*cameras):
         page = open_page(server.url)
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         page.evaluate(hide, True)
         # On a busy machine the lease may run out while a question of the page is still on its way: it is asked again.
-        deadline = time.monotonic() + 15
-        pictures = -1
-        while (cameras[0].pictures != pictures or board.wanted(cameras[0].name)) and time.monotonic() < deadline:
-            pictures = cameras[0].pictures
-            page.wait_for_timeout(500)
-        assert cameras[0].pictures == pictures
-        assert not any(board.wanted(camera.name) for camera in cameras)
+        pictures = [-2, -1]
+
+        def nothing_more():
+            pictures.append(cameras[0].pictures)
+            return pictures[-2] == pictures[-1] and not any(board.wanted(camera.name) for camera in cameras)
+
+        until(nothing_more, step_s=0.5)
         page.evaluate(hide, False)
-        deadline = time.monotonic() + 10
-        while cameras[0].pictures == pictures and time.monotonic() < deadline:
-            page.wait_for_timeout(50)
-        assert cameras[0].pictures > pictures
+        until(lambda: cameras[0].pictures > pictures[-1])
 
 
 def test_the_token_is_asked_for_and_then_remembered(serving, cameras, open_page):
@@ -203,19 +198,19 @@ def test_the_token_is_asked_for_and_then_remembered(serving, cameras, open_page)
         page = open_page(server.url, complains=("401",))
         page.get_by_role("textbox").fill("not-the-token-at-all")
         page.keyboard.press("Enter")
-        until(page, "() => document.getElementById('token-error').textContent === 'the token is wrong'")
+        page.wait_for_function("() => document.getElementById('token-error').textContent === 'the token is wrong'")
         page.get_by_role("textbox").fill(TOKEN)
         page.get_by_role("button", name="Open").click()
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         page.reload()
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         assert page.locator("dialog[open]").count() == 0
 
 
 def test_the_link_with_the_token_opens_the_page_and_forgets_it(serving, cameras, open_page):
     with serving(token=TOKEN) as (server, _), playing(*cameras):
         page = open_page(server.link)
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         assert TOKEN not in page.url
         assert TOKEN not in json.dumps(page.evaluate("() => [{...localStorage}, document.cookie]"))
 
@@ -223,18 +218,15 @@ def test_the_link_with_the_token_opens_the_page_and_forgets_it(serving, cameras,
 def test_the_page_says_that_vidfer_is_gone_and_goes_on_when_it_is_back(clip, open_page):
     board = Board()
     camera = FakeCamera(board, "front", clip, fps=10)
-    with serve(board, "127.0.0.1", 0) as server, playing(camera):
-        port = int(server.url.split(":")[-1].strip("/"))
+    port = free_port()
+    with serve(board, "127.0.0.1", port) as server, playing(camera):
         page = open_page(server.url)
-        until(page, FRAMES)
-    until(page, "() => document.getElementById('notice').textContent.startsWith('No connection')")
+        page.wait_for_function(FRAMES)
+    page.wait_for_function("() => document.getElementById('notice').textContent.startsWith('No connection')")
     again = FakeCamera(Board(), "front", clip, fps=10)  # whose frames are counted from 0 again
     with serve(again.board, "127.0.0.1", port), playing(again):
-        until(page, "() => document.getElementById('notice').hidden")
-        deadline = time.monotonic() + 10
-        while not again.pictures and time.monotonic() < deadline:
-            page.wait_for_timeout(50)
-    assert again.pictures
+        page.wait_for_function("() => document.getElementById('notice').hidden")
+        until(lambda: again.pictures)
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
@@ -243,7 +235,7 @@ def test_text_can_be_read_and_everything_has_a_name(serving, cameras, open_page,
     cameras[1].say(state="waiting", last_error="refused")
     with serving() as (server, _), playing(cameras[0]):
         page = open_page(server.url, color_scheme=scheme)
-        until(page, FRAMES)
+        page.wait_for_function(FRAMES)
         pairs = page.evaluate(CONTRASTS, [".level i", ".camera"])
         assert len(pairs) > 20
         assert [pair for pair in pairs if pair["ratio"] < pair["least"]] == []

@@ -1,7 +1,6 @@
 """Pictures for those who look: when they are made, how large, and what is drawn on them."""
 
 import threading
-import time
 from dataclasses import replace
 
 import cv2
@@ -10,8 +9,9 @@ import pytest
 
 pytest.importorskip("starlette", reason="THE LIVE PAGE IS NOT TESTED: pip install 'vidfer[serve]'")
 
-from asking import parts_of, wait_until
+from asking import parts_of
 from fake_cameras import FakeCamera, playing
+from patience import until
 
 from vidfer.serve import pictures as pictures_module
 
@@ -27,14 +27,15 @@ def drawn(monkeypatch):
 def test_nobody_looks_and_nothing_is_drawn_encoded_or_kept(serving, camera, monkeypatch, drawn):
     monkeypatch.setattr(pictures_module, "LEASE_S", 0.3)
     with serving() as (server, client), playing(camera):
-        wait_until(lambda: camera.index > 5)
+        until(lambda: camera.index > 5)
         for path in ("/", "/metrics", "/healthz", "/api/v1/cameras", "/api/v1/faces/latest", "/live"):
             assert client.ask("GET", path)[0] == 200
         assert (camera.pictures, drawn) == (0, [])
-        assert client.ask("GET", "/live?see=640:-1:front")[0] == 200
+        # On a busy machine nothing may come while this looks: it is asked again.
+        until(lambda: parts_of(client.ask("GET", "/live?see=640:-1:front")[2])[1])
         assert camera.pictures > 0
         assert len(drawn) == 1
-        wait_until(lambda: not camera.board.wanted("front"))
+        until(lambda: not camera.board.wanted("front"))
         assert server._app.pictures._looks == {}
         assert b'vidfer_looked_at{camera="front"} 0.0' in client.ask("GET", "/metrics")[2]
 
@@ -92,17 +93,16 @@ def test_landmarks_are_drawn_unless_faces_are_hidden(serving, camera, clip):
             assert (changed[eye[:, 1], eye[:, 0]].mean() < 25) == blurred
 
 
-def test_the_page_gets_each_picture_once_and_none_but_the_newest(serving, camera):
+def test_the_page_gets_each_picture_once_and_none_but_the_newest(serving, camera, monkeypatch):
+    monkeypatch.setattr("vidfer.serve.app._LIVE_WAIT_S", 0.1)
     with serving() as (_, client), camera.board.look("front"):
         for _ in range(5):
             camera.step()
         said, pictures = parts_of(client.ask("GET", "/live?see=640:-1:front")[2])
         assert said["cameras"][0]["shown"]["frame"] == 4
         assert list(pictures) == ["front"]
-        started = time.monotonic()
         said, pictures = parts_of(client.ask("GET", "/live?see=640:4:front")[2])
-        assert (said["cameras"][0]["shown"], pictures) == (None, {})
-        assert time.monotonic() - started > 0.5  # it has waited, and then told how the cameras are doing all the same
+        assert (said["cameras"][0]["shown"], pictures) == (None, {})  # how the cameras are doing is told all the same
 
 
 def test_a_slow_camera_is_looked_at_beside_a_fast_one(serving, board, clip):
@@ -116,12 +116,14 @@ def test_a_slow_camera_is_looked_at_beside_a_fast_one(serving, board, clip):
     assert list(pictures) == ["fast", "slow"]
 
 
-def test_a_waiting_page_is_answered_as_soon_as_there_is_a_picture(serving, camera):
+def test_a_waiting_page_is_answered_as_soon_as_there_is_a_picture(serving, camera, monkeypatch):
+    monkeypatch.setattr("vidfer.serve.app._LIVE_WAIT_S", 100)
+    monkeypatch.setattr(pictures_module, "LEASE_S", 100)
     with serving() as (_, client):
         answers = []
         asking = threading.Thread(target=lambda: answers.append(client.ask("GET", "/live?see=640:-1:front")))
         asking.start()
-        wait_until(lambda: camera.board.wanted("front"))
+        until(lambda: camera.board.wanted("front"))
         camera.step()
         asking.join()
         assert parts_of(answers[0][2])[0]["cameras"][0]["shown"]["frame"] == 0
@@ -143,7 +145,8 @@ def test_names_with_colons_and_cameras_that_are_gone(serving, board, clip):
     assert list(pictures) == ["a:b"]
 
 
-def test_the_picture_of_a_camera_has_its_full_size(serving, camera):
+def test_the_picture_of_a_camera_has_its_full_size(serving, camera, monkeypatch):
+    monkeypatch.setattr("vidfer.serve.app._PICTURE_WAIT_S", 100)
     with serving() as (_, client), playing(camera):
         status, headers, body = client.ask("GET", "/api/v1/cameras/front/picture")
     assert (status, headers["Content-Type"]) == (200, "image/jpeg")
@@ -164,7 +167,7 @@ def test_the_server_ends_though_somebody_waits_and_looks_no_more(serving, camera
     with serving() as (_, client):
         asking = threading.Thread(target=lambda: answers.append(client.ask("GET", "/api/v1/cameras/front/picture")))
         asking.start()
-        wait_until(lambda: camera.board.wanted("front"))
+        until(lambda: camera.board.wanted("front"))
     asking.join()
     assert answers[0][0] == 503
     assert not camera.board.wanted("front")

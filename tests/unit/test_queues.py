@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from patience import PATIENCE_S, until
 
 from vidfer.pipeline.queues import Aborted, Channel, Mailboxes, Worker, read_ahead, run_in_thread
 
 
-def joined(worker: Worker, seconds: float = 5.0) -> Worker:
-    worker._thread.join(seconds)
+def joined(worker: Worker) -> Worker:
+    worker._thread.join(PATIENCE_S)
     assert not worker._thread.is_alive(), "the thread hangs"
     return worker
 
@@ -57,6 +58,7 @@ def test_put_waits_for_room() -> None:
         channel.close()
 
     worker = run_in_thread("write", write)
+    until(lambda: len(done) == 2)
     time.sleep(0.05)
     assert len(done) == 2
     assert list(channel) == [0, 1, 2, 3, 4]

@@ -133,6 +133,6 @@ def test_nothing_is_sent_and_no_id_is_kept(tmp_path: Any) -> None:
     """ONNX Runtime would; under test and in CI it does not, so that this has an environment of its own."""
     code = "from vidfer.vision.session import load; load('face_detector')"
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.rglob("*")) == []
