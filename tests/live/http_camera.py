@@ -24,7 +24,9 @@ def transport_stream(clip: Path, first=0, frames=50) -> bytes:
     with av.open(str(clip)) as source, av.open(memory, "w", format="mpegts") as target:
         video = target.add_stream_from_template(source.streams.video[0])
         for number, packet in enumerate(source.demux(video=0)):
-            if first <= number < first + frames and packet.size:
+            if number == first + frames:
+                break
+            if number >= first and packet.size:
                 packet.stream = video
                 target.mux(packet)
     return memory.getvalue()
@@ -39,9 +41,9 @@ class HttpCamera:
 
     def __init__(self, clip: Path) -> None:
         self._over = threading.Event()
-        self._began = time.monotonic()
+        self._began: float | None = None  # when somebody first asked for a playlist
+        self._clip = clip
         self.ts = transport_stream(clip, frames=35)
-        self.segments = [transport_stream(clip, 25 * number, 25) for number in range(30)]
         self.jpegs = [cv2.imencode(".jpg", image)[1].tobytes() for image in pictures(20, 320, 180)]
         camera = self
 
@@ -122,13 +124,15 @@ class HttpCamera:
     def _hls(self, request, name: str) -> None:
         """A live playlist of three segments that moves on, and the segments."""
         if name.endswith(".m3u8"):
-            newest = min(len(self.segments) - 1, 3 + int((time.monotonic() - self._began) / _SEGMENT_S))
+            self._began = self._began or time.monotonic()
+            newest = 3 + int((time.monotonic() - self._began) / _SEGMENT_S)
             lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1", f"#EXT-X-MEDIA-SEQUENCE:{newest - 3}"]
             for number in range(newest - 3, newest):
                 lines += [f"#EXTINF:{_SEGMENT_S},", f"hls-{number}.ts"]
             body, kind = "\n".join([*lines, ""]).encode(), "application/vnd.apple.mpegurl"
         else:
-            body, kind = self.segments[int(name.removeprefix("hls-").removesuffix(".ts"))], "video/mp2t"
+            number = int(name.removeprefix("hls-").removesuffix(".ts"))
+            body, kind = transport_stream(self._clip, 25 * number, 25), "video/mp2t"
         self._send_whole(request, body, kind)
 
     def _send_whole(self, request, body: bytes, kind: str) -> None:

@@ -158,4 +158,4 @@ def test_batches_are_made_ahead_in_order_and_no_thread_is_left(tmp_path: Path) -
             break
     assert seen == [0, 1, 2, 3, 4, 0, 1, 2]
     gc.collect()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
