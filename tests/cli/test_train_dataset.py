@@ -57,7 +57,11 @@ def test_a_folder_becomes_a_table_and_the_classes_of_each_split_are_printed(phot
         (("--class", "odd=-", "--group", "("), 2, "no regular expression"),
         (("--class", "odd=-", "--val-share", "1"), 2, "--val-share must be from 0"),
         (("--class", "odd=-", "--needs", "joy"), 2, "no such label; choose from emotion"),
-        (("--class", "odd=-", "--needs", "box"), 3, "no row is left"),
+        (("--class", "odd=-", "--needs", "box"), 3, "left out were: 21 x no box (the first: happy/p0_0.png)"),
+        (("--class", "odd=-", "--group", "^(anna)"), 2, "--group ^(anna) finds nothing in the name of any picture"),
+        (("--only-set", "mine"), 2, "--only-set means nothing to folders: it is for parquet"),
+        (("--emotion", "mood"), 2, "--emotion means nothing to folders: it is for parquet"),
+        (("--images", "."), 2, "--images means nothing to folders: it is for affectnet, ibug, mesh"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(photos, tmp_path, capfd, args, code, words):
@@ -70,8 +74,8 @@ def test_what_cannot_be_used_is_one_line(photos, tmp_path, capfd, args, code, wo
 
 def test_a_table_is_replaced_only_when_told(photos, tmp_path, capfd):
     (tmp_path / "t.parquet").write_text("precious")
-    assert run("folders", photos, "-o", tmp_path / "t.parquet", *OPTIONS) == 1
-    assert "is there already: give --overwrite" in capfd.readouterr().err
+    assert run("folders", photos, "-o", tmp_path / "t.parquet", *OPTIONS) == 2
+    assert "is there already: choose --overwrite" in capfd.readouterr().err
     assert (tmp_path / "t.parquet").read_text() == "precious"
     assert run("folders", photos, "-o", tmp_path / "no" / "t.parquet", *OPTIONS) == 1
     assert "there is no folder" in capfd.readouterr().err

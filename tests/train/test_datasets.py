@@ -15,7 +15,7 @@ import pytest
 from vidfer.errors import DataError, UsageError
 from vidfer.train.datasets.build import FORMATS, BuildOptions, build_table
 from vidfer.train.datasets.rows import SPLITS, Face, Labels
-from vidfer.train.datasets.samples import Source
+from vidfer.train.datasets.samples import NO_GROUP, Source
 from vidfer.train.datasets.splits import SplitOptions
 from vidfer.train.datasets.table import read_table, write_table
 from vidfer.types import EMOTIONS
@@ -179,6 +179,16 @@ def test_folders_with_splits_and_persons(tmp_path):
     splits, summary = build(tmp_path, "folders", tmp_path / "f", source=Source(group=re.compile(r"([a-z]+)_\d")))
     assert (splits["train"].group.tolist(), splits["val"].group.tolist()) == (["ann", "ann"], ["bob"])
     assert summary["left_out"] == {"its group is in val or test": 1}
+
+
+def test_a_person_is_one_group_in_all_classes_and_pictures_of_nobody_are_counted(tmp_path):
+    for i, name in enumerate(["happy/ann_1", "sad/ann_2", "happy/bob/3", "sad/bob/4", "sad/5"]):
+        layouts.save(tmp_path / "f" / f"{name}.png", i)
+    told = Source(group=re.compile(r"^([a-z]+)_|^([a-z]+)/"))
+    splits, summary = build(tmp_path, "folders", tmp_path / "f", source=told, **NO_VAL)
+    assert sorted(splits["train"].group) == ["ann", "ann", "bob", "bob", "sad/5.png"]
+    assert summary["labels_left_out"] == {NO_GROUP: 1}
+    assert summary["first"] == {NO_GROUP: "sad/5.png"}
 
 
 def test_unknown_classes_are_refused_with_the_nearest(tmp_path):
@@ -532,7 +542,7 @@ def test_a_set_without_one_usable_row_says_why(tmp_path):
     root = layouts.affectnet_npy(tmp_path / "a", {"val_set": [(10, -2, -2), (12, 0, 0)]})
     with pytest.raises(DataError, match="no row is left") as error:
         build(tmp_path, "affectnet", root)
-    assert "1 x no face (val_set/images/0.jpg first)" in " ".join(error.value.__notes__)
+    assert "1 x no face (the first: val_set/images/0.jpg)" in " ".join(error.value.__notes__)
 
 
 @pytest.mark.parametrize(

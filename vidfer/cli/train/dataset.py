@@ -18,6 +18,15 @@ from vidfer.errors import OutputError, UsageError
 # Written down again, for `--help` to be fast: build.FORMATS is where they are read.
 FORMATS = ("affectnet", "fer2013", "ferplus", "folders", "ibug", "keypoints", "mesh", "parquet", "pictures")
 
+# Options that not every format has something for.
+_TAKEN_BY = {
+    "--images": ("affectnet", "ibug", "mesh"),
+    "--group": ("affectnet", "folders", "ibug", "mesh", "pictures"),
+    "--class": ("folders", "mesh", "parquet"),
+    "--emotion": ("parquet",),
+    "--only-set": ("parquet",),
+}
+
 Format = Annotated[str, typer.Argument(metavar="FORMAT", click_type=click.Choice(FORMATS))]
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...")]
 Table = Annotated[Path, typer.Option("--output", "-o", metavar="TABLE.parquet", help="The table to write.")]
@@ -110,6 +119,10 @@ def dataset(
     LABEL is one of emotion, votes, valence_arousal, box, points4, points5, points15, points68, points478,
     teacher, teacher_va.
     """
+    told = {"--images": images, "--group": group, "--class": classes, "--emotion": emotion, "--only-set": only_set}
+    for option, value in told.items():
+        if value and kind not in _TAKEN_BY[option]:
+            raise UsageError(f"{option} means nothing to {kind}: it is for {', '.join(_TAKEN_BY[option])}")
     with torch_needed():
         from vidfer.train.datasets.build import BuildOptions, build_table
         from vidfer.train.datasets.samples import Source
@@ -139,7 +152,7 @@ def dataset(
 def check_output(table: Path, *, overwrite: bool) -> None:
     """Refuse a table that is there already, or a folder that is not, before anything is read."""
     if table.exists() and not overwrite:
-        raise OutputError(f"{table} is there already: give --overwrite to replace it, or another name with -o")
+        raise UsageError(f"{table} is there already: choose --overwrite, or another file with -o")
     if not table.parent.is_dir():
         raise OutputError(f"cannot write {table}: there is no folder {table.parent}")
 

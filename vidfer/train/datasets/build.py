@@ -25,7 +25,7 @@ from vidfer.train.datasets.mesh_list import read_mesh_list
 from vidfer.train.datasets.parquet import read_parquet
 from vidfer.train.datasets.pictures import load, smaller
 from vidfer.train.datasets.rows import POINTS, Face, Labels
-from vidfer.train.datasets.samples import Sample, Source, Tally
+from vidfer.train.datasets.samples import NO_GROUP, Sample, Source, Tally
 from vidfer.train.datasets.splits import Row, SplitOptions, split_rows
 from vidfer.train.datasets.summary import Summary
 from vidfer.train.datasets.table import write_table
@@ -109,8 +109,9 @@ def build_table(
         write_table(table, build.faces(made), made)
     except DataError as error:
         if "summary" in made:  # all rows were looked at, and none was left
-            reasons = (f"{n} x {why} ({source.tally.first[why]} first)" for why, n in source.tally.left_out.items())
-            error.add_note("; ".join(reasons) or "(there was none)")
+            tally = source.tally
+            reasons = (f"{n} x {why} (the first: {tally.first[why]})" for why, n in tally.left_out.items())
+            error.add_note("; ".join(reasons) or "there was none to begin with")
         raise
     return dict(made["summary"])
 
@@ -122,7 +123,13 @@ class _Build:
         self._kind, self._paths, self._source, self._options = kind, paths, source, options
         self._progress = progress
         self._tally = source.tally
-        self._splits = split_rows([_row(sample) for sample in self._samples(self._tally)], options.split)
+        rows = [_row(sample) for sample in self._samples(self._tally)]
+        if rows and self._tally.labels[NO_GROUP] >= len(rows):
+            raise UsageError(
+                f"--group {source.group.pattern if source.group else ''} finds nothing in the name of any picture; the "
+                f"first is {self._tally.first[NO_GROUP]}"
+            )
+        self._splits = split_rows(rows, options.split)
 
     def faces(self, made: dict[str, Any]) -> Iterator[Face]:
         """Rows to write: val and test, then train; `made` gets the summary at the end."""

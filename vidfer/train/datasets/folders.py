@@ -43,7 +43,9 @@ def _pictures(root: Path, folder: Path, split: str | None, labels: Labels, sourc
         if picture.suffix.casefold() not in PICTURES:
             source.tally.leave_out("not a picture", name)
             continue
-        yield Sample(where=name, picture=str(picture), group=source.group_of(name), split=split, labels=labels)
+        # Below the class: a person shows several, and has to be one group in all of them.
+        group = source.group_of(name, picture.relative_to(folder).as_posix())
+        yield Sample(where=name, picture=str(picture), group=group, split=split, labels=labels)
 
 
 def _classes(root: Path, source: Source) -> Iterator[tuple[Path, Path, str | None, str]]:

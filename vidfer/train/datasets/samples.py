@@ -12,6 +12,7 @@ from pathlib import Path
 from vidfer.train.datasets.rows import Labels
 from vidfer.types import U8
 
+NO_GROUP = "group: --group finds none in the name, so the picture is one of its own"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 # Names that folders of a split have.
 SPLIT_NAMES = {
@@ -67,7 +68,8 @@ class Source:
 
     Attributes:
         images: Folder that the names of pictures in a list are relative to; None: that of the list.
-        group: What it finds in a picture's name, its first group or all of it, is the group; None: each its own.
+        group: What it finds in a picture's name, its first group or all of it, is the group, and a picture in whose
+            name it finds nothing is one of its own, and counted; None: each is its own.
         classes: Names of classes beside the known ones, with their emotion; None leaves a class out.
         emotion: Column of a Parquet file that has the expression; None: the usual one.
         sets: Sets of a Parquet file that are read; empty: all.
@@ -93,9 +95,12 @@ class Source:
         self.tally.leave_out("picture is outside of the list's folder or --images", where)
         return None
 
-    def group_of(self, name: str) -> str:
-        """The group of a picture by its name within the data set."""
-        found = self.group.search(name) if self.group else None
-        if found is None:
+    def group_of(self, name: str, searched: str | None = None) -> str:
+        """The group of a picture by its name within the data set, or by a part of that name."""
+        if self.group is None:
             return name
-        return found[1] if found.re.groups else found[0]
+        found = self.group.search(name if searched is None else searched)
+        if found is None:
+            self.tally.drop_label(NO_GROUP, name)
+            return name
+        return next(filter(None, found.groups()), found[0])
