@@ -57,6 +57,7 @@ WRONG = {
     LEAST.replace('["videos"]', "[]"): "[inputs] names no video: give paths or a manifest",
     LEAST.replace('["videos"]', '["ftp://host/a.mp4"]'): "ftp://host/a.mp4 is no object store: known are s3://",
     LEAST.replace('["videos"]', '["s3:///a.mp4"]'): "names no bucket",
+    LEAST.replace('"results"', '"s3://b/results"'): "output.folder is s3://b/results: give a folder on a disk",
     LEAST.replace("paths =", 'column = "a"\npaths ='): "inputs.column is for a manifest",
     '[inputs]\npaths = ["a"]': "it lacks 'output'",
     '[inputs]\npaths = ["a"]\n[output]': "[output]: lacks 'folder'",

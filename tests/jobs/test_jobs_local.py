@@ -170,6 +170,7 @@ def test_status_and_report_say_how_it_stands(job, tmp_path, capfd):
 BAD = {
     "pattern": ('paths = ["none/*.mp4"]', 3, "none/*.mp4 holds no video, or is not there"),
     "empty folder": ('paths = ["."]', 3, "holds no video"),
+    "missing folder": ('paths = ["video/"]', 3, "video holds no video, or is not there: correct inputs.paths"),
     "empty manifest": ('manifest = "empty.csv"', 3, "names no video: correct [inputs]"),
     "manifest": ('manifest = "none.csv"', 3, "none.csv cannot be read: No such file"),
     "column": ('manifest = "videos.csv"\ncolumn = "file"', 2, "has no column 'file', only source, note"),

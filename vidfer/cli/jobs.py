@@ -164,10 +164,10 @@ def in_words(tally: Tally) -> str:
 
 def _ended(tally: Tally, definition: Path, folder: Path) -> list[str]:
     settled = ", ".join(f"{tally.count(state)} {state}" for state in ("done", "failed", "rejected"))
-    words = f"{tally.total} sources: {settled}"
+    words = f"{_count(tally.total, 'source')}: {settled}"
     if tally.todo:
         speed = f"{tally.frames / tally.seconds:.0f} frames/s"
-        words += f"; {tally.todo} of them now, in {clock(tally.seconds)} ({tally.workers} workers, {speed})"
+        words += f"; {tally.todo} of them now, in {clock(tally.seconds)} ({_count(tally.workers, 'worker')}, {speed})"
     else:
         words += "; nothing was left to do"
     lines = [words, f"  {folder / 'manifest.parquet'}  one row per unit"]
@@ -176,6 +176,10 @@ def _ended(tally: Tally, definition: Path, folder: Path) -> list[str]:
         retry = f"vidfer jobs retry {definition}{' --rejected' * (not tally.count('failed'))}"
         lines.append(f"  vidfer jobs report {definition} says which, {retry} tries them again")
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _as_dict(tally: Tally, folder: Path) -> dict[str, object]:

@@ -108,11 +108,14 @@ def _job(path: Path, values: dict[str, Any]) -> Job:
         named = [name for name in ("num_gpus", "address") if name in values.get("executor", {})]
         if named:
             raise UsageError(f'executor.{named[0]} is for Ray: leave it out, or write kind = "ray"')
+    folder = values["output"]["folder"]
+    if _SCHEME.match(folder):
+        raise UsageError(f"output.folder is {redacted(folder)}: give a folder on a disk")
     options = ProcessOptions(**{"render": False, **values.get("options", {})})
     return Job(
         path=path,
         inputs=_inputs(base, values["inputs"]),
-        options=replace(options, output_dir=Path(os.path.normpath(base / values["output"]["folder"]))),
+        options=replace(options, output_dir=Path(os.path.normpath(base / folder))),
         executor=executor,
         slice_s=values.get("slices", {}).get("seconds"),
     )

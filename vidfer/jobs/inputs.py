@@ -86,7 +86,7 @@ def _local(path: str) -> Iterator[Source]:
         yield from (source_of(name) for _, names in _below(path) for name in names if _is_video(name))
     elif glob.has_magic(path) and not Path(path).exists():
         yield from (source_of(name) for name in _fitting(path) if not os.path.isdir(name))  # noqa: PTH112
-    else:
+    elif _is_video(path) or Path(path).exists():  # a folder that is not there is no source to be rejected, but a slip
         yield source_of(path)
 
 
