@@ -94,7 +94,7 @@ assert len(sys.modules) < 350, sorted(sys.modules)  # 229, and what an environme
         (["process", "a.mp4", "--start", "9", "--end", "8"], "start 9 must be before end 8"),
         (["process", "a.mp4", "--overwite"], "--overwite"),
         (["schema", "faces"], "'faces' is not one of"),
-        (["precess"], "precess"),
+        (["precess"], "'precess'. Did you mean 'process'?\n"),
     ],
 )
 def test_usage_errors_are_one_line_with_exit_code_2(args, words, capfd):

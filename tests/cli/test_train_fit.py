@@ -112,11 +112,11 @@ def test_a_run_is_gone_on_with_by_what_it_was_begun_with(folder, capfd):
     assert "seed=3 (was 0)" in capfd.readouterr().err
     (folder / "recipe.toml").write_text(RECIPE.replace("mixup = 0.3", "mixup = 0.1"))
     assert fit(folder, "run", "--resume") == 2
-    assert "another recipe: keep it" in capfd.readouterr().err
+    assert "another recipe: give what it had" in capfd.readouterr().err
     (folder / "recipe.toml").write_text(RECIPE)
     table(folder / "faces.parquet", faces(25))
     assert fit(folder, "run", "--resume") == 2
-    assert "another data: keep it" in capfd.readouterr().err
+    assert "another data: give what it had" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,9 @@ def test_what_cannot_be_judged_is_one_line(made, capfd, tmp_path):
 
 def test_misuse_is_one_line(made, capfd, tmp_path):
     model, data = made / "right.onnx", ("--data", made / "faces.parquet")
-    refused(capfd, 2, "--compare is for two or more networks, and needed for them; got 1", model, "--compare", *data)
-    refused(capfd, 2, "--compare is for two or more networks, and needed for them; got 2", model, model, *data)
+    refused(capfd, 2, "--compare needs two or more networks", model, "--compare", *data)
+    refused(capfd, 2, "two or more networks need --compare", model, model, *data)
+    refused(capfd, 2, "face_detector is measured alone, on the folder of its training data", "face_detector", *data)
     refused(capfd, 2, "is a folder: measure", model, "--data", made)
     refused(capfd, 2, "--model and --precision are of face_detector and face_analyzer", model, "--model", model, *data)
     refused(capfd, 2, "only face_detector or face_analyzer alone", model, model, "--compare", "--data", made)

@@ -6,6 +6,7 @@ Nothing heavy is imported here or at the top of any command's module: ``vidfer -
 from __future__ import annotations
 
 import io
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -82,7 +83,8 @@ def run(args: Sequence[str]) -> int:
         print(error.format_message(), file=sys.stderr)
         return error.exit_code
     except click.ClickException as error:
-        return _fail(error.format_message(), error.exit_code)
+        # The nearest command is named by Click and by Typer, each in the same words.
+        return _fail(re.sub(r"( Did you mean [^?]+\?)\1", r"\1", error.format_message()), error.exit_code)
     except Interrupted as stop:
         print("vidfer:", stop, file=sys.stderr)
         return stop.exit_code

@@ -169,7 +169,7 @@ def check_start(config: LoopConfig, run_dir: Path, *, resume: bool) -> None:
     except OSError as error:
         raise OutputError(f"cannot make the folder {run_dir} of the run: {error.strerror}; choose another") from error
     if not resume and (run_dir / LAST).exists():
-        raise UsageError(f"{run_dir} holds a training run already: resume it, or choose another folder")
+        raise UsageError(f"{run_dir} holds a training run already: go on with it by --resume, or choose another folder")
     try:
         torch.empty(0, device=config.device)
     except (AssertionError, RuntimeError) as error:
@@ -333,13 +333,13 @@ class _Run:
         made, was_made = self.state["settings"], stored["settings"]
         if other := sorted(key for key in made.keys() | was_made.keys() if made.get(key) != was_made.get(key)):
             another = " and another ".join(other)
-            raise UsageError(f"cannot resume {self.folder} with another {another}: keep it, or take another folder")
+            raise UsageError(f"cannot resume {self.folder} with another {another}: give what it had, or another folder")
         before = stored["config"]
         free = _CHANGEABLE | ({"bf16"} if self.asked["bf16"] is None else set())  # decided once, at the start
         changed = [f"{k}={v} (was {before[k]})" for k, v in self.asked.items() if k not in free and v != before[k]]
         if stored["task"] != self.task.name or changed:
             different = ", ".join(changed) or f"task {self.task.name}"
-            raise UsageError(f"cannot resume {self.folder} with {different}: keep it, or take another folder")
+            raise UsageError(f"cannot resume {self.folder} with {different}: give what it had, or another folder")
 
 
 def _ahead(batches: Iterator[Any]) -> Iterator[Any]:

@@ -111,6 +111,11 @@ def test_points_far_outside_of_the_picture_are_not_learned(tmp_path):
             {"emotion": SEVEN},
             "heads asks for emotion, but no row has such a label: of 4 rows there are",
         ),
+        (
+            "points",
+            {"emotion": ["contempt", "fear"]},
+            "no row is of a class of heads.emotion (contempt, fear): there are",
+        ),
         ("valence_arousal", {"valence_arousal": True}, "heads asks for valence_arousal"),
         ("box", {"box": True}, "heads asks for box"),
         ("points", {"landmarks": 68}, "heads asks for landmarks"),

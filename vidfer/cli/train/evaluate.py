@@ -58,7 +58,9 @@ def evaluate(
         print(json.dumps(_packaged(models[0], data[0], model, precision), indent=2))
         return
     if compare != (len(models) > 1):
-        raise UsageError(f"--compare is for two or more networks, and needed for them; got {len(models)}")
+        raise UsageError("--compare needs two or more networks" if compare else "two or more networks need --compare")
+    if DETECTOR in models:
+        raise UsageError(f"{DETECTOR} is measured alone, on the folder of its training data: give that with --data")
     if report is not None and (report.suffix.lower() not in _SUFFIXES or not report.absolute().parent.is_dir()):
         raise UsageError(f"cannot make the page {report}: give a name that ends in .html, in a folder that exists")
     with torch_needed():

@@ -224,6 +224,10 @@ def _refuse_heads_without_rows(known: Mapping[str, Bool], faces: TrainingFaces, 
         if kind in teachers.values():
             raise DataError(f"loss.distillation wants {kind}, but no row has it: add it with vidfer train label")
         if teachers.get(kind) not in used:
+            if kind == "emotion" and (faces.emotion >= 0).any():
+                there = ", ".join(EMOTIONS[k] for k in np.unique(faces.emotion[faces.emotion >= 0]))
+                wanted = ", ".join(recipe.heads.emotion)
+                raise DataError(f"no row is of a class of heads.emotion ({wanted}): there are {there}")
             raise DataError(f"heads asks for {kind}, but no row has such a label: {_what_there_is(faces)}")
     if recipe.data.sampling == "balanced" and not known["emotion"].any():
         raise DataError('data.sampling = "balanced" is of emotions, but no row has one that is learned: leave it out')
