@@ -2,6 +2,7 @@
 
 import errno
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +29,13 @@ def test_a_name_that_no_disk_takes_is_shortened(tmp_path, monkeypatch):
     assert copy.suffix == ".mp4"
     assert copy.read_text() == f"bucket/folder/{name}"
     assert remote.fetch("s3://bucket/../../a.mp4", tmp_path) == tmp_path / "a.mp4"
+
+
+def test_a_hidden_folder_that_is_named_is_looked_into_and_no_other_one(monkeypatch):
+    listed = [("archive/.old", [], ["a.mp4", ".b.mp4"]), ("archive/.old/.c", [], ["d.mp4"])]
+    store = SimpleNamespace(walk=lambda top, **_: ((f, d, dict.fromkeys(names, {})) for f, d, names in listed))
+    monkeypatch.setattr(remote, "_store", lambda scheme: store)
+    assert [source.name for source in remote.find("s3://archive/.old/")] == ["s3://archive/.old/a.mp4"]
 
 
 @pytest.mark.parametrize(

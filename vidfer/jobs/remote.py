@@ -50,7 +50,8 @@ def find(url: str) -> Iterator[Source]:
         if source.identity != ABSENT:
             yield source
             return
-    yield from _walk(scheme, store, place.rstrip("/"), _is_video)
+    top = place.rstrip("/")
+    yield from _walk(scheme, store, top, lambda path: _is_video(path.removeprefix(top)))
 
 
 def describe(urls: Sequence[str]) -> list[Source]:
@@ -140,6 +141,7 @@ def _walk(scheme: str, store: Any, top: str, is_wanted: Any) -> Iterator[Source]
 
 
 def _is_video(path: str) -> bool:
+    """By its name, below the folder that was named: that one may be hidden."""
     hidden = any(part.startswith(".") for part in path.split("/"))
     suffix = posixpath.splitext(path)[1].lower()
     return suffix in VIDEO_SUFFIXES and not path.endswith(DRAWN_SUFFIXES[False, False]) and not hidden
