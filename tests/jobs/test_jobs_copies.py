@@ -15,7 +15,7 @@ class Store:
     def __init__(self, error=None):
         self._error = error
 
-    def get_file(self, place, path):
+    def get_file(self, place, path, callback):
         with open(path, "wb") as file:  # noqa: PTH123 (as fsspec does)
             file.write(place.encode())
         if self._error is not None:
@@ -33,7 +33,7 @@ def test_a_name_that_no_disk_takes_is_shortened(tmp_path, monkeypatch):
 
 def test_a_hidden_folder_that_is_named_is_looked_into_and_no_other_one(monkeypatch):
     listed = [("archive/.old", [], ["a.mp4", ".b.mp4"]), ("archive/.old/.c", [], ["d.mp4"])]
-    store = SimpleNamespace(walk=lambda top, **_: ((f, d, dict.fromkeys(names, {})) for f, d, names in listed))
+    store = SimpleNamespace(walk=lambda top, **_: ((f, d, {key: {} for key in names}) for f, d, names in listed))
     monkeypatch.setattr(remote, "_store", lambda scheme: store)
     assert [source.name for source in remote.find("s3://archive/.old/")] == ["s3://archive/.old/a.mp4"]
 
