@@ -109,6 +109,7 @@ def test_options_of_the_command_line_go_before_the_file():
         ("[heads]\nbox = true\n[loss.box]\nweight = -1", "[loss.box] weight must be 0 or more, got -1"),
         ("[heads]\nbox = true\n[loss.box]\nthreshold = 0", "[loss.box] threshold must be above 0, got 0"),
         ("[heads]\nbox = true\n[loss.box]\nweight = nan", "[loss.box] weight must be 0 or more, got nan"),
+        ("[heads]\nbox = true\n[loss.box]\nweight = inf", "[loss.box] weight must be 0 or more, got inf"),
         (
             "[heads]\nbox = true\n[loss.emotion]\nweight = 1",
             "[loss.emotion] is of a head that [heads] does not ask for",

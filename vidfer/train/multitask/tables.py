@@ -55,7 +55,7 @@ def as_table(value: Any) -> dict[str, Any]:
 
 def within(name: str, value: float, low: float, high: float = float("inf")) -> None:
     """Refuse a number that is not between two others, or none at all."""
-    if not low <= value <= high:
+    if not low <= value <= high or value == float("inf"):
         allowed = f"between {low:g} and {high:g}" if high < float("inf") else f"{low:g} or more"
         raise UsageError(f"{name} must be {allowed}, got {value:g}")
 
