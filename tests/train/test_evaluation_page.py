@@ -250,7 +250,7 @@ def test_numbers_read_as_people_write_them():
         "−1.20 [−2.00, +0.40]"
     )
     alone = Figure(value=0.5, low=float("nan"), high=float("nan"), n=1)
-    assert naming.with_interval("iou", alone) == "0.500 [one group: no interval]"
+    assert naming.with_interval("iou", alone) == "0.500 [no interval]"
     assert naming.with_interval("precision_fear", replace(alone, value=float("nan"))) == "–"
 
 

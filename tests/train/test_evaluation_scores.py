@@ -212,10 +212,10 @@ def of_mean(column, groups, *, is_share=False):
 def test_intervals_hold_the_value(seed, n):
     rng = np.random.default_rng(seed)
     label, logits = rng.integers(0, 8, n), rng.normal(size=(n, 8)).astype(np.float32)
-    label[:2] = 0, 1
+    label[:3] = 0, 0, 1
     _, _, judged = judged_emotion(label, logits)
     found = figures(judged, rounds=200)
-    for name in ("accuracy", "weighted_f1", "recall_neutral"):
+    for name in ("accuracy", "recall_neutral", *(["weighted_f1"] if found["weighted_f1"].value else [])):
         assert found[name].low <= found[name].value <= found[name].high, (name, found[name])
         assert found[name].high <= 1
     assert found["accuracy"].low < found["accuracy"].high
@@ -244,6 +244,48 @@ def test_pictures_of_one_person_count_as_one():
 def test_all_of_few_rows_is_not_certainty(column, low, high):
     found = figures(of_mean(column, np.arange(20), is_share=True))["x"]
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def of_fear(right, persons):
+    """Fear of some persons, found or not, among 40 rows of neutral of one person each."""
+    label = np.r_[np.zeros(40, int), np.full(len(right), EMOTIONS.index("fear"))]
+    logits = np.zeros((len(label), 8), np.float32)
+    logits[np.arange(len(label)), np.where(np.r_[np.ones(40, bool), right], label, 0)] = 3
+    task = emotion.emotion_task(label, [EMOTIONS])
+    groups = np.r_[np.arange(40), 40 + np.asarray(persons)]
+    return emotion.judge_emotion(task, emotion.probabilities(logits, EMOTIONS, task.classes), groups)
+
+
+def test_what_one_person_shows_of_a_class_is_no_certainty():
+    """Resamples with or without that person are all the same: a half of the rows, or all of them, of one."""
+    half, all_of_them = of_fear([True, False] * 10, [0] * 20), of_fear([True] * 20, [0] * 20)
+    for judged in (half, all_of_them):
+        found = figures(judged, rounds=100)["recall_fear"]
+        assert np.isnan([found.low, found.high]).all()
+    assert np.isnan(differences(half, all_of_them, rounds=100)["recall_fear"].low)
+    two = figures(of_fear([True] * 20, [0] * 10 + [1] * 10), rounds=100)["recall_fear"]
+    assert (two.low, two.high) == (metrics.share(2, 2).low, metrics.share(2, 2).high)  # two persons, not 20 rows
+
+
+def test_a_class_that_is_never_found_has_an_f1_of_0_without_an_interval():
+    found = figures(of_fear([False] * 20, range(20)), rounds=100)
+    assert found["recall_fear"].high == pytest.approx(metrics.share(0, 20).high)
+    assert found["f1_fear"].value == 0
+    assert np.isnan(found["f1_fear"].high)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1))
+def test_the_interval_of_the_calibration_error_holds_it(seed):
+    """Resamples repeat rows and look worse calibrated: without a mend most of these intervals lie above the value."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(150, 3)).astype(np.float32)
+    raised = np.exp(logits)
+    shares = raised / raised.sum(1, keepdims=True)
+    label = (rng.random((150, 1)) > shares.cumsum(1)).sum(1).clip(0, 2)  # honest about how sure it is
+    _, _, judged = judged_emotion(label, logits, EMOTIONS[:3])
+    found = figures(judged, rounds=200)["ece"]
+    assert 0 <= found.low <= found.value <= found.high
 
 
 def test_differences_are_those_of_pairs():

@@ -26,7 +26,9 @@ def warnings(evaluation: Evaluation, split: str) -> list[str]:
         many = f"{thousands(evaluation.unreadable)} pictures could not be decoded and were left out"
         found.append("A picture could not be decoded and was left out" if evaluation.unreadable == 1 else many)
     number = len(np.unique(groups(evaluation.rows)))
-    if number < _FEW_GROUPS:
+    if number == 1:
+        found.append("All rows are of one group (person, clip): there are no intervals")
+    elif number < _FEW_GROUPS:
         found.append(f"There are {number} groups only: intervals of so few are too narrow")
     judged = next((results["emotion"].judged for results in evaluation.results if "emotion" in results), None)
     if judged is not None:

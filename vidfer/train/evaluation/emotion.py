@@ -117,7 +117,7 @@ def _scores(classes: Sequence[str], confusion: F64) -> dict[str, Score]:
         "accuracy": score(metrics.accuracy_of, is_share=True),
         "macro_f1": score(metrics.macro_f1_of),
         "weighted_f1": score(metrics.weighted_f1_of),
-        "ece": Score(of=ece, n=n, higher=False),
+        "ece": Score(of=ece, n=n, higher=False, rises=True),
     }
     for k, name in enumerate(classes):
         found[f"precision_{name}"] = score(of_class(metrics.precision_of, k), int(guessed[k]), is_share=True)

@@ -82,7 +82,7 @@ def with_interval(name: str, figure: Figure, *, sign: bool = False) -> str:
     if not math.isfinite(figure.value):
         return "–"
     if not math.isfinite(figure.low):
-        return f"{number(name, figure.value, sign=sign)} [one group: no interval]"
+        return f"{number(name, figure.value, sign=sign)} [no interval]"
     ends = [number(name, end, sign=sign).removesuffix(f"{_THIN}%") for end in (figure.low, figure.high)]
     return f"{number(name, figure.value, sign=sign)} [{ends[0]}, {ends[1]}]"
 
