@@ -24,7 +24,7 @@ class Remembered(OnnxNetwork):
         return (crops[..., 0] / 255).astype("float32")
 
     def history(self):
-        return [{"kind": "epoch", "epoch": k, "loss": 3.5 / (k + 1), "lr": 1e-3} for k in range(5)]
+        return [{"kind": "epoch", "epoch": k, "loss": 3.5 / (k + 1), "lr": 1.05e-4} for k in range(5)]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,9 @@ def test_what_is_drawn_is_seen(opened):
     shown = "all => all.map((one) => one.getBBox()).filter((box) => box.width > 0 && box.height >= 0).length"
     for kind, least in (("path.line", 5), ("path.cloud", 4), ("path.guide", 5)):
         assert page.locator(f"svg.chart {kind}").evaluate_all(shown) >= least, kind
+    cut = """all => { const left = (one) => one.getBoundingClientRect().left;
+        return all.filter((one) => left(one) < left(one.ownerSVGElement)).map((one) => one.textContent); }"""
+    assert page.locator("svg.chart text").evaluate_all(cut) == []
     widths = "all => all.map((one) => one.naturalWidth)"
     assert set(page.locator("img").evaluate_all(widths)) == {128}
     shades = "all => new Set(all.map((one) => getComputedStyle(one).backgroundColor)).size"

@@ -134,6 +134,9 @@ def test_a_run_shows_its_training_and_what_it_looks_at(pages):
     text = page.whole_text
     assert "run, weights with the best score" in text
     assert "gives no gradients" not in text
+    assert "never rows of this page" in text
+    assert "speak for what the network says" in text
+    assert re.search(r"Epoch [12] of 2\b", text)
     _, of_file = pages["right.onnx",]
     assert "right.onnx is an ONNX file, which gives no gradients: no maps" in of_file.whole_text
     assert not of_file.find("div", class_="curves")
@@ -240,6 +243,18 @@ def test_marks_of_axes_are_round_and_within(low, length):
     values = [value for value, _ in marks]
     assert all(low - length * 1e-6 <= value <= high + length * 1e-6 for value in values)
     assert len({text for _, text in marks}) == len(marks)
+
+
+@given(st.integers(1, 500))
+def test_epochs_are_whole(epochs):
+    marks = charts.ticks(0.5, epochs + 0.5, whole=True)
+    assert 1 <= len(marks) <= 7
+    assert [text for _, text in marks] == [str(round(value)) for value, _ in marks]
+
+
+def test_marks_of_small_numbers_are_short():
+    assert [text for _, text in charts.ticks(4.5e-4, 5.5e-4)] == ["4.6e−4", "4.8e−4", "5.0e−4", "5.2e−4", "5.4e−4"]
+    assert [text for _, text in charts.ticks(0, 1e-3)] == ["0.0000", "0.0002", "0.0004", "0.0006", "0.0008", "0.0010"]
 
 
 def test_numbers_read_as_people_write_them():

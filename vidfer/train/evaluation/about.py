@@ -34,7 +34,8 @@ def warnings(evaluation: Evaluation, split: str) -> list[str]:
     if judged is not None:
         facts = judged.facts
         if facts["left_out"]:
-            found.append(f"Rows of classes that not all networks know were left out: {shares(facts['left_out'])}")
+            whose = "the network does not know" if len(evaluation.results) == 1 else "not all networks know"
+            found.append(f"Rows of classes that {whose} were left out: {shares(facts['left_out'])}")
         if facts["never_there"]:
             names = ", ".join(facts["never_there"])
             found.append(f"No row is labelled {names}: the networks had to choose among the other classes")
@@ -83,7 +84,7 @@ def network_facts(about: About) -> dict[str, Any]:
         ("Input", f"{about.input_px}x{about.input_px} px, {seen[about.crop]}"),
         ("Parameters", thousands(details["parameters"]) if "parameters" in details else ""),
         ("Cost", f"{details['gflop']} GFLOP a face" if "gflop" in details else ""),
-        ("Epochs", str(details.get("epoch", ""))),
+        ("Epoch", f"{details['epoch']} of {details['config']['epochs']}" if "epoch" in details else ""),
         ("Network", details.get("recipe", {}).get("network", {}).get("name", "")),
         ("Trained on", _trained_on(details)),
         ("Made by", str(details.get("command", ""))),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidfer.output.svg import line
-from vidfer.output.words import plain
+from vidfer.output.words import percent, plain
 from vidfer.train.evaluation.evaluate import Evaluation
 from vidfer.train.evaluation.places import CURVE_TO
 from vidfer.types import F64
@@ -19,6 +19,7 @@ from vidfer.types import F64
 _SCALE = 10  # units of a path to one of the chart: paths are in whole numbers
 _MOST_DOTS = 1500
 _SHADES = 9
+_DIGITS = 4  # behind the point of a mark: more of them have no room
 _FEW = 0.01  # share of the rows: so few of a bin say little
 _NO_CURVE = {"kind", "epoch", "step", "seconds"}
 
@@ -64,6 +65,7 @@ class Frame:
     y: tuple[float, float]
     wide: int = 300
     high: int = 200
+    whole: bool = False  # of x, only whole numbers are something
 
     def points(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[list[int], list[int]]:
         """In units of paths."""
@@ -76,7 +78,9 @@ class Frame:
 
     def chart(self, series: Sequence[Series], told: str, x_name: str, y_name: str, title: str = "") -> Chart:
         """With round marks on both axes."""
-        x_ticks = [Tick(at=self._place(v, self.x, self.wide), text=text) for v, text in ticks(*self.x)]
+        x_ticks = [
+            Tick(at=self._place(v, self.x, self.wide), text=text) for v, text in ticks(*self.x, whole=self.whole)
+        ]
         y_ticks = [Tick(at=self.high - self._place(v, self.y, self.high), text=text) for v, text in ticks(*self.y)]
         return Chart(
             told=told,
@@ -95,15 +99,25 @@ class Frame:
         return round((value - ends[0]) / (ends[1] - ends[0]) * length, 1)
 
 
-def ticks(low: float, high: float, most: int = 5) -> list[tuple[float, str]]:
+def ticks(low: float, high: float, most: int = 5, *, whole: bool = False) -> list[tuple[float, str]]:
     """Round values from `low` to `high`, and their texts."""
-    rough = (high - low) / most
+    rough = max((high - low) / most, 1 if whole else 0)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(k * power for k in (1, 2, 2.5, 5, 10) if k * power >= rough * (1 - 1e-9))
+    step = next(k * power for k in ((1, 2, 5, 10) if whole else (1, 2, 2.5, 5, 10)) if k * power >= rough * (1 - 1e-9))
     digits = max(0, -math.floor(math.log10(step) + 1e-9)) + (1 if f"{step:.9e}".startswith("2.5") else 0)
     first = math.ceil(low / step - 1e-9)
     values = [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
-    return [(value, plain(value + 0.0 if abs(value) > step / 1e6 else 0.0, digits)) for value in values]
+    values = [value if abs(value) > step / 1e6 else 0.0 for value in values]
+    short = digits > _DIGITS and max(abs(low), abs(high)) < 0.01
+    return [(value, _power(value, digits) if short else plain(value, digits)) for value in values]
+
+
+def _power(value: float, digits: int) -> str:
+    """0.00055 as 5.5e−4."""
+    if not value:
+        return "0"
+    power = math.floor(math.log10(abs(value)) + 1e-9)
+    return f"{plain(value / 10.0**power, max(0, digits + power))}e{plain(power, 0)}"
 
 
 def dots(x: Sequence[int], y: Sequence[int]) -> str:
@@ -142,13 +156,13 @@ def reliability(evaluation: Evaluation) -> Chart | None:
             ]
     told = (
         "How often a network is right when it is so sure; on the dashed line it is as often right as it says. "
-        f"Small dots are of less than {_FEW:.0%} of the faces"
+        f"Small dots are of less than {percent(_FEW)} of the faces"
     )
     return frame.chart(series, told, "how sure", "how often right") if len(series) > 1 else None
 
 
 def scatter(guess: F64, truth: F64, name: str, number: int = 1) -> Chart:
-    """What a network says of valence or arousal against what people said."""
+    """What a network says of valence or arousal against the labels."""
     frame = Frame(x=(-1, 1), y=(-1, 1), wide=200, high=200)
     if len(guess) > _MOST_DOTS:
         chosen = np.random.default_rng(0).choice(len(guess), _MOST_DOTS, replace=False)
@@ -157,8 +171,8 @@ def scatter(guess: F64, truth: F64, name: str, number: int = 1) -> Chart:
         Series(path=line(*frame.points([-1, 1], [-1, 1])), kind="guide"),
         Series(path=dots(*frame.points(np.clip(truth, -1, 1), np.clip(guess, -1, 1))), kind="cloud", number=number),
     ]
-    told = f"{name.capitalize()} of {len(guess)} faces: what people said across, what the network says up"
-    return frame.chart(series, told, f"{name}, people", "network", title=name.capitalize())
+    told = f"{name.capitalize()} of {len(guess)} faces: the label across, what the network says up"
+    return frame.chart(series, told, f"{name}, label", "network", title=name.capitalize())
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
@@ -180,7 +194,7 @@ def _curve(name: str, what: str, points: Sequence[tuple[float, float]]) -> Chart
     epochs, values = [p[0] for p in points], [p[1] for p in points]
     low, high = min(values), max(values)
     room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-    frame = Frame(x=(min(epochs) - 0.5, max(epochs) + 0.5), y=(low - room, high + room), wide=220, high=110)
+    frame = Frame(x=(min(epochs) - 0.5, max(epochs) + 0.5), y=(low - room, high + room), wide=220, high=110, whole=True)
     at = frame.points(epochs, values)
     series = [Series(path=line(*at), kind="line"), Series(path=dots(*at), kind="dots")]
     told = f"{name}, {what}, by epoch: from {values[0]:.4g} to {values[-1]:.4g}"

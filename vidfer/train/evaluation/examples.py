@@ -1,4 +1,4 @@
-"""Faces to look at: the worst of every task, with what people and network say, and what the network looks at."""
+"""Faces to look at: the worst of every task, with the label, what the network says, and what the network looks at."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Example:
     Attributes:
         image: What the network saw, as the address of an image.
         map: The same with the places that speak for the guess; None where nobody can tell.
-        truth: What people say.
+        truth: The label.
         guess: What the network says.
         note: How far off it is, or how sure.
         where: Set and group of the row.

@@ -63,6 +63,7 @@ def page(
         warnings=warnings(evaluation, split),
         networks=[{"label": about.label, "number": _number(k)} for k, about in enumerate(abouts)],
         intervals=INTERVALS,
+        split=split,
         tasks=[_task(evaluation, task) for task in evaluation.tasks],
         emotion=_emotion(evaluation),
         affect=_affect(evaluation),
@@ -180,17 +181,15 @@ def _sets(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _worst(evaluation: Evaluation, networks: Sequence[Network]) -> list[dict[str, Any]]:
-    return [
-        {
-            "task": naming.task_name(task),
-            "network": network.about.label,
-            "drawn": {"emotion": "", "valence_arousal": "", "points478": "many"}.get(task, "few"),
-            "examples": examples.worst(evaluation, k, task, network),
-        }
-        for task in evaluation.tasks
-        for k, network in enumerate(networks)
-        if task in evaluation.results[k]
-    ]
+    found = []
+    for task in evaluation.tasks:
+        for k, network in enumerate(networks):
+            if task in evaluation.results[k]:
+                faces = examples.worst(evaluation, k, task, network)
+                drawn = {"emotion": "", "valence_arousal": "", "points478": "many"}.get(task, "few")
+                one = {"task": naming.task_name(task), "network": network.about.label, "drawn": drawn}
+                found.append(one | {"examples": faces, "maps": any(face.map for face in faces)})
+    return found
 
 
 def _looks(evaluation: Evaluation, networks: Sequence[Network]) -> list[dict[str, Any]]:
