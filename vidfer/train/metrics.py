@@ -71,7 +71,7 @@ def share(count: int, n: int) -> Figure:
     z = 1.959964
     middle, spread = count + z * z / 2, z * np.sqrt(count * (n - count) / n + z * z / 4)
     low, high = (float(middle + sign * spread) / (n + z * z) for sign in (-1, 1))
-    return Figure(value=count / n, low=low, high=high, n=n)
+    return Figure(value=count / n, low=low if count else 0.0, high=high if count < n else 1.0, n=n)
 
 
 def mean(values: Array) -> float:
