@@ -10,10 +10,12 @@ import typer
 
 from vidfer.cli import app as cli
 from vidfer.schema import columns, document
+from vidfer.train.exporters.formats import FORMATS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLIP = ROOT / "examples" / "two_faces.mp4"
+TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 
 
 def blocks(language):
@@ -146,3 +148,13 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert set(names["table"].columns) >= {"frame", "face_id", "emotion", "valence_smooth"}
     assert (tmp_path / "demo" / "two_faces.annotated.mp4").exists()
     assert "frames;" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_table_of_exports_says_what_the_formats_are(name):
+    known = FORMATS[name]
+    (line,) = re.findall(rf"^\| `{name}` \|.*$", TRAINING, re.MULTILINE)
+    _, _, needs, files, _, tolerance, _ = (cell.strip() for cell in line.strip("|").split("|"))
+    assert needs == (f"`vidfer[{known.extra}]`" if known.extra else "")
+    assert files == ", ".join(f"`{suffix}`" for suffix in (known.suffix, known.beside) if suffix)
+    assert tolerance == "see below" if known.tolerance is None else float(tolerance) == known.tolerance

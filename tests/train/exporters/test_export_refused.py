@@ -176,6 +176,9 @@ def test_an_export_that_says_something_else_is_refused(wrong, line, run, tmp_pat
     assert export(run, "-o", tmp_path / "net.onnx") == 1
     assert line in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
+    (tmp_path / "net.onnx").write_bytes(b"older")
+    assert export(run, "-o", tmp_path / "net.onnx", "--overwrite") == 1
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
 
 
 def test_int8_that_varies_otherwise_is_refused(run, tmp_path, monkeypatch, capfd):

@@ -41,7 +41,7 @@ def largest_differences(
             if not off <= tolerance:
                 raise ModelError(
                     f"{name}: {head} is off by {off:.2g} of its largest value for {len(given)} pictures, allowed is "
-                    f"{tolerance:g}: it is not exported"
+                    f"{tolerance:g}: it is not exported, choose another --format"
                 )
             found[head] = max(found.get(head, 0.0), off)
     return {head: _short(off) for head, off in found.items()}
