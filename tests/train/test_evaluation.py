@@ -129,7 +129,6 @@ def test_what_is_no_network_is_one_line(made, capfd, tmp_path):
     refused(capfd, 3, "ONNX Runtime cannot load the network text.onnx", tmp_path / "text.onnx", *data)
     foreign = save_network(tmp_path / "foreign.onnx", card={"licence": None, "heads": [{"name": "age", "labels": []}]})
     refused(capfd, 3, "foreign.onnx tells age: what can be judged is one of", foreign, *data)
-    refused(capfd, 3, "face_detector.onnx", "face_detector", *data)
 
 
 @pytest.mark.parametrize(
