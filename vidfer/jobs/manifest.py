@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import vidfer
+from vidfer.errors import InputError
 from vidfer.jobs.dataset import Dataset
 from vidfer.jobs.ledger import LedgerFiles, last_of_each, ledger_files, newness, on_newest, rank, units
 from vidfer.jobs.units import DONE, number_of
-from vidfer.output.parquet import TableWriter
+from vidfer.output.parquet import TableWriter, read_footer
 from vidfer.vision.session import MODELS
 
 _BATCH = 8192
+_LEDGER_BYTES = "ledger_bytes"
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -63,33 +64,38 @@ def write_manifest(dataset: Dataset) -> int:
 def is_current(dataset: Dataset) -> bool:
     """Whether all that the ledger holds is in it: not after a driver was killed."""
     try:
-        written = dataset.manifest.stat().st_mtime_ns
-    except FileNotFoundError:
+        return bool(read_footer(dataset.manifest).get(_LEDGER_BYTES) == _bytes(ledger_files(dataset.ledger)))
+    except InputError:
         return False
-    return all(path.stat().st_mtime_ns <= written for path, _ in ledger_files(dataset.ledger))
+
+
+def _bytes(files: LedgerFiles) -> int:
+    """How much was written; lines are only ever added."""
+    return sum(size for _, size in files)
 
 
 def _write(dataset: Dataset) -> int:
-    schema, count = manifest_schema(), 0
+    schema, count, files = manifest_schema(), 0, ledger_files(dataset.ledger)
     models: dict[str, str] = {}
     with suppress(OSError, ValueError):
         models = json.loads((dataset.folder / "models.json").read_text(encoding="utf-8"))
-    rows = unit_rows(dataset.ledger)
+    rows = unit_rows(files)
     with TableWriter(dataset.manifest, schema) as writer:
         while batch := list(itertools.islice(rows, _BATCH)):
             writer.write(pa.Table.from_pylist([_row(entry, models) for entry in batch], schema=schema))
             count += len(batch)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        writer.set_metadata({"vidfer_version": vidfer.__version__, "created_utc": created})
+        writer.set_metadata(
+            {"vidfer_version": vidfer.__version__, "created_utc": created, _LEDGER_BYTES: _bytes(files)}
+        )
     return count
 
 
-def unit_rows(ledger: Path) -> Iterator[dict[str, Any]]:
+def unit_rows(files: LedgerFiles) -> Iterator[dict[str, Any]]:
     """The line of the ledger that counts for each unit, with its `sources`; a source without a unit has its own.
 
     What is done of a file that has another content by now has no source.
     """
-    files = ledger_files(ledger)
     chosen, is_now, shared = _chosen(files)
     names: dict[str, set[str]] = defaultdict(set)
     if len(shared):  # few: copies of one file

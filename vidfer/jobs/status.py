@@ -108,7 +108,7 @@ def read_status(dataset: Dataset) -> Status:
     running = [run for run in status.runs if run.state == "running"]
     began = min((run.began for run in running), default=math.inf)
     states, reasons, bytes_now = Counter[str](), dict[tuple[str, str], Reason](), 0
-    for entry in unit_rows(dataset.ledger):
+    for entry in unit_rows(ledger_files(dataset.ledger)):
         count = len(entry["sources"])
         if not count:  # of what a file was before
             continue
