@@ -185,7 +185,7 @@ def test_manifests_name_videos_relative_to_the_definition(tmp_path):
     job = read_definition(definition(tmp_path, 'manifest = "videos.csv"'))
     tally = run_job(job, lambda job: Executor(driven.out / "ledger"))
     assert tally.now["done"] == 2
-    pq.write_table(pa.table({"path": ["videos/c.mp4", None, "videos/gone.mp4"]}), tmp_path / "videos.parquet")
+    pq.write_table(pa.table({"path": [b"videos/c.mp4", None, b"videos/gone.mp4"]}), tmp_path / "videos.parquet")
     job = read_definition(definition(tmp_path, 'manifest = "videos.parquet"\ncolumn = "path"'))
     executor = Executor(driven.out / "ledger")
     run_job(job, lambda job: executor)

@@ -149,7 +149,8 @@ def _parquet(manifest: Path, column: str) -> Iterator[str]:
         with pq.ParquetFile(manifest) as file:
             _check_column(manifest, column, file.schema_arrow.names)
             for batch in file.iter_batches(_ROWS, columns=[column], use_threads=False):
-                yield from (str(name) for name in batch.column(0).to_pylist() if name is not None)
+                names = filter(None, batch.column(0).to_pylist())  # bytes where a writer says nothing of text
+                yield from (os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in names)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"{manifest} is no Parquet file: {str(error).splitlines()[0]}") from error
 
