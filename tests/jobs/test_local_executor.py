@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from patience import PATIENCE_S, until
@@ -70,6 +73,27 @@ def test_ctrl_c_for_all_processes_of_a_terminal_ends_no_worker_not_even_one_that
         assert finished(executor, [task("b")])[0].record.state == "done"
         assert [one.process.pid for one in executor._all] == [pid]
     assert "Traceback" not in capfd.readouterr().err
+
+
+LEAVING = """
+import os, pickle, signal
+from types import SimpleNamespace
+from vidfer.jobs import local
+
+def recv():
+    raise EOFError
+
+pipe = SimpleNamespace(send=lambda word: None, recv=recv)
+local._serve(pipe, SimpleNamespace(value=0), pickle.dumps(""), 1, "pretended:Worker")
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_worker_on_its_way_out_says_nothing_when_it_is_told_to_end():
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    env = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", LEAVING], env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_a_worker_warns_of_does_not_run_into_the_progress(capfd):

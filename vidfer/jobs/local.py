@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import NoReturn, cast
+from typing import cast
 
 from vidfer.alive import Counter, count_in
 from vidfer.errors import VidferError
@@ -213,34 +213,36 @@ class _Ended(KeyboardInterrupt):
 
 def _serve(pipe: Connection, signs: Counter, setup: bytes, cores: int, worker: str) -> None:
     """The life of a worker process."""
+    over = threading.Event()
 
-    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+    def end(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise _Ended
+        if not over.is_set():  # else it is on its way out, where nobody would catch it
+            raise _Ended
 
     # Ctrl-C goes to all processes of a terminal: the driver decides. (It came here held back.)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, end)
     # Damage of single videos stands in their reports; without a handler warnings would run into the progress.
     logging.getLogger("vidfer").addHandler(logging.NullHandler())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     count_in(signs)
     with suppress(_Ended, EOFError, BrokenPipeError, ConnectionResetError):
+        signal.signal(signal.SIGTERM, end)
         try:
-            keep_to_cores(cores)
-            own = _made(worker, pickle.loads(setup))
+            _take_tasks(pipe, setup, cores, worker)
         except VidferError as error:
             pipe.send(("failed", error))
-            return
-        pipe.send(("ready", None))
-        while True:
-            task = pipe.recv()
-            try:
-                record = own.work(task)
-            except VidferError as error:
-                pipe.send(("failed", error))
-                return
-            pipe.send(("done", record))
+        finally:
+            over.set()
+
+
+def _take_tasks(pipe: Connection, setup: bytes, cores: int, worker: str) -> None:
+    """Work until nobody has a task any more."""
+    keep_to_cores(cores)
+    own = _made(worker, pickle.loads(setup))
+    pipe.send(("ready", None))
+    while True:
+        pipe.send(("done", own.work(pipe.recv())))
 
 
 def _made(name: str, setup: object) -> Works:
