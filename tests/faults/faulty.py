@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from patience import PATIENCE_S
 
 from vidfer.media.synthetic import write_video
 from vidfer.pipeline.models import Models
@@ -33,8 +34,6 @@ NAME = "clip"
 PARTS = f".{NAME}.vidfer"
 TABLES = {f"{NAME}.parquet", f"{NAME}.tracks.parquet", f"{NAME}.run.json"}
 ALL = TABLES | {f"{NAME}.annotated.mp4"}
-# Longer than any case takes on a busy machine; a hang fails its case and no other.
-MOST_S = 40
 
 
 def write_clip(path: Path) -> Path:
@@ -136,14 +135,14 @@ def after(number: int, error: BaseException, function: Callable[..., Iterator[An
 
 
 @contextmanager
-def in_time(seconds: float = MOST_S) -> Iterator[None]:
-    """A hang of this thread becomes a failure."""
+def in_time() -> Iterator[None]:
+    """A hang of this thread fails its case and no other."""
 
     def late(*_: object) -> None:
-        raise AssertionError(f"it hangs: {seconds} s are over")
+        raise AssertionError(f"it hangs: {PATIENCE_S:g} s are over")
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
     try:
         yield
     finally:
