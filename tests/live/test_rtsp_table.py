@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from vidfer.pipeline.run import process_file
 
 CLIP = Path(__file__).parents[2] / "examples" / "two_faces.mp4"
 SOAK_S = float(os.environ.get("VIDFER_SOAK_S", "1200"))
+RATE = 2.0  # frames a second, so that even a slow machine hardly leaves any out
 # At most so far from the file's table are 95 % of the rows; boxes in face widths, angles in degrees.
 TOLERANCES = {
     **dict.fromkeys(("face_x", "face_y", "face_w", "face_h"), 0.03),
@@ -34,23 +36,24 @@ def models():
 @pytest.fixture(scope="module")
 def file_table(models, tmp_path_factory):
     """Every frame looked at by itself, as a camera's are."""
-    options = ProcessOptions(output_dir=tmp_path_factory.mktemp("file"), render=False, detect_every=1)
+    folder = tmp_path_factory.mktemp("file")
+    options = ProcessOptions(output_dir=folder, render=False, detect_every=1, fps=RATE)
     return process_file(CLIP, options, models=models).table
 
 
 def test_a_paced_clip_gives_the_table_of_its_file(tmp_path, models, file_table):
     with (
         RtspServer({"/live": show(CLIP)}) as camera,
-        Watching(tmp_path, camera.url("/live"), models=models, smooth="off") as watching,
+        Watching(tmp_path, camera.url("/live"), models=models, smooth="off", max_fps=RATE) as watching,
     ):
-        watching.until_frames(30)
+        watching.until_frames(15)
     live = table(tmp_path)
     live = live[live["epoch"] == 0]  # a machine that takes longer than the clip sees it twice
     stamps = live["pts"] / 90_000
     from_stamps = (live["timestamp"] - stamps).dropna()
     assert from_stamps.max() - from_stamps.min() < 1e-6
     assert abs(from_stamps.iloc[0]) < 1e-3, "the first frame, which RTSP gives no stamp, is the first of the file"
-    live = live.assign(key=(stamps * 1000).round())
+    live = live.assign(key=(stamps * 1000).round().fillna(0))
     known = file_table.assign(key=(file_table["timestamp"] * 1000).round()).dropna(subset="face_x")
     both = live.merge(known, on="key", suffixes=("", "_file"))
     # The same face: its box lies where that of the file does; where two cross, the nearer one is meant.
@@ -59,7 +62,11 @@ def test_a_paced_clip_gives_the_table_of_its_file(tmp_path, models, file_table):
     faces = live.dropna(subset="face_x")
     faces = faces[faces["key"].isin(known["key"])]
     assert len(both) == len(faces) > 10
-    # Not the same bit by bit: where a face is cropped follows from the frame analysed before, which may be another one.
+    # Where a face is cropped follows from the frame analysed before, which is another one where a busy machine left
+    # frames out; and so a little from all before.
+    same = set(pairwise(known["key"].unique())) & set(pairwise(live["key"].unique()))
+    both = both[both["key"].isin([key for _, key in same])]
+    assert len(both) > 5
     for name, allowed in TOLERANCES.items():
         apart = (both[name] - both[f"{name}_file"].astype(float)).abs()
         apart = apart / both["face_w"] if name.startswith("face_") else apart
