@@ -52,7 +52,7 @@ def no_packets(path: Path) -> None:
 
 
 INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "pipe": ("pipe.mp4", os.mkfifo, "pipe or a device"),
+    "pipe": ("pipe.mp4", os.mkfifo, "a pipe, a socket or a device"),
     "no packets": ("none.mkv", no_packets, "none.mkv"),
     "not in UTF-8": ("bad\udcff.mp4", Path.touch, "not in UTF-8"),
     "too long for results": ("n" * 251 + ".mp4", Path.touch, "is empty"),
@@ -73,7 +73,7 @@ def test_what_is_no_video(kind: str, tmp_path: Path, capfd: pytest.CaptureFixtur
 
 def test_a_device(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("/dev/zero", "-o", tmp_path / "out") == 3
-    assert "pipe or a device" in error_of(capfd)
+    assert "a pipe, a socket or a device" in error_of(capfd)
 
 
 NAMES = {
