@@ -8,6 +8,7 @@ import pytest
 
 from vidfer.errors import OutputError, VidferError
 from vidfer.jobs import remote
+from vidfer.jobs.redact import without_secrets
 from vidfer.jobs.scratch import Scratch, make_own
 
 
@@ -65,3 +66,15 @@ def test_a_folder_for_copies_that_is_somebody_elses_is_not_used(tmp_path, monkey
         os.chown(tmp_path / "theirs", 1, 1)
         with pytest.raises(PermissionError):
             make_own(tmp_path / "theirs")
+
+
+def test_no_credential_is_left_in_what_a_store_says(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "streng-geheim")
+    said = (
+        'Could not connect to "http://me:Geheim1@minio:9000/b/a.mp4?X-Amz-Signature=Geheim2&x=1" by way of '
+        "proxy https://you:Geh@im3@proxy:3128 with streng-geheim: s3://archive/a@b.mp4"
+    )
+    assert without_secrets(said) == (
+        'Could not connect to "http://***@minio:9000/b/a.mp4?X-Amz-Signature=***&x=1" by way of '
+        "proxy https://***@proxy:3128 with ***: s3://archive/a@b.mp4"
+    )
