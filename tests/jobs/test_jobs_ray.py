@@ -68,7 +68,19 @@ def test_where_no_cluster_is_that_is_said_at_once(monkeypatch):
     with pytest.raises(VidferError, match=rf"^no Ray cluster answers at {address}: .*refused"):
         ours.RayExecutor(None, workers=1, address=address)
     monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:99999")
-    with pytest.raises(VidferError, match="no Ray cluster answers at RAY_ADDRESS: "):
+    with pytest.raises(VidferError, match=r"no Ray cluster answers at ray://127\.0\.0\.1:99999: "):
+        ours.RayExecutor(None, workers=1)
+
+
+def test_a_cluster_that_does_not_start_is_no_fault_of_vidfers(monkeypatch):
+    from vidfer.jobs import ray as ours
+
+    def init(**_):
+        raise Exception("The current node timed out during startup.\nMore")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ours.ray, "init", init)
+    with pytest.raises(VidferError, match=r"^no Ray cluster answers at this machine: .* during startup\.$"):
         ours.RayExecutor(None, workers=1)
 
 

@@ -154,14 +154,15 @@ class RayExecutor(Crew[_Held]):
 
 def _begin_ray(address: str | None) -> None:
     on_term = signal.getsignal(signal.SIGTERM)
-    host, _, port = (address or os.environ.get("RAY_ADDRESS", "")).removeprefix("ray://").rpartition(":")
+    where = address or os.environ.get("RAY_ADDRESS", "")
+    host, _, port = where.removeprefix("ray://").rpartition(":")
     try:
         if host and port.isdecimal():  # Ray itself would try for twelve minutes
             socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
         ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise VidferError(f"no Ray cluster answers at {address or 'RAY_ADDRESS'}: {reason}") from None
+    except Exception as error:  # noqa: BLE001 (Ray raises bare ones, too)
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise VidferError(f"no Ray cluster answers at {where or 'this machine'}: {reason}") from None
     finally:
         if threading.current_thread() is threading.main_thread():  # only there Ray takes it for itself, too
             signal.signal(signal.SIGTERM, on_term)
