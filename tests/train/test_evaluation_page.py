@@ -45,7 +45,7 @@ RECIPE = Recipe.from_dict(
 def folder(tmp_path_factory):
     """Two ONNX files, a run, and tables to train and to judge them."""
     folder = tmp_path_factory.mktemp("pages")
-    save_network(folder / "right.onnx", card={"trained_on": EVIL})
+    save_network(folder / "right.onnx", card={"trained_on": EVIL, "epoch": 3})
     save_network(folder / "wrong.onnx", right=False)
     evil = face("neutral", group=EVIL, set_name=EVIL)
     save_table(folder / "faces.parquet", [*usual_faces(), evil, face("sadness", group="broken", image=b"no picture")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import random
 from collections import OrderedDict
 
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from vidfer.errors import ModelError, UsageError  # noqa: E402
 from vidfer.train.networks.registry import Heads, NetworkOptions, build  # noqa: E402
+from vidfer.train.networks.weights import read_tensors  # noqa: E402
 
 HEADS = Heads(valence_arousal=True)
 
@@ -165,3 +167,22 @@ def test_files_that_hold_no_weights_are_refused(tmp_path, capsys):
     assert "holds no weights" in refused("numbers.pt")
     assert ".safetensors, .pth or .pt" in refused("weights.h5", UsageError)
     assert "carried out" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.filterwarnings("error")
+def test_damaged_files_are_one_line_whatever_torch_raises(tmp_path, zipped):
+    path, rng = tmp_path / "weights.pth", random.Random(0)
+    torch.save({"a": torch.zeros(3)}, path, _use_new_zipfile_serialization=zipped)
+    whole, said = path.read_bytes(), []
+    for _ in range(100):
+        damaged = bytearray(whole)
+        for _ in range(rng.randint(1, 5)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read_tensors(path)
+        except ModelError as error:
+            said.append(str(error))
+    assert len(said) > 15
+    assert not any("\n" in line for line in said)

@@ -84,7 +84,7 @@ def network_facts(about: About) -> dict[str, Any]:
         ("Input", f"{about.input_px}x{about.input_px} px, {seen[about.crop]}"),
         ("Parameters", thousands(details["parameters"]) if "parameters" in details else ""),
         ("Cost", f"{details['gflop']} GFLOP a face" if "gflop" in details else ""),
-        ("Epoch", f"{details['epoch']} of {details['config']['epochs']}" if "epoch" in details else ""),
+        ("Epoch", _epoch(details)),
         ("Network", details.get("recipe", {}).get("network", {}).get("name", "")),
         ("Trained on", _trained_on(details)),
         ("Made by", str(details.get("command", ""))),
@@ -93,6 +93,12 @@ def network_facts(about: About) -> dict[str, Any]:
         ("SHA-256", about.sha256),
     ]
     return {"label": about.label, "lines": [(name, text) for name, text in found if text]}
+
+
+def _epoch(details: Mapping[str, Any]) -> str:
+    """Of runs and the packaged networks; cards of others may hold anything."""
+    epoch, config = details.get("epoch"), details.get("config")
+    return f"{epoch} of {config['epochs']}" if epoch and isinstance(config, dict) and "epochs" in config else ""
 
 
 def _trained_on(details: Mapping[str, Any]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import pickle
+import warnings
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -51,14 +50,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise UsageError(f"weights come from .safetensors, .pth or .pt files, got {path}")
     try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's of damaged files, which are refused
+            if path.suffix == ".safetensors":
+                tensors = load_file(path)
+            else:
+                tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"cannot read the weights {path}: {error.strerror or error}") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # of damaged files torch raises KeyError, struct.error, AssertionError and more
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"cannot read the weights {path}: {reason}") from error
     if not isinstance(tensors, dict) or not all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in tensors.items()
