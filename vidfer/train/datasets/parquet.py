@@ -20,6 +20,7 @@ from vidfer.errors import DataError
 from vidfer.train.datasets.known_faces import KnownFaces
 from vidfer.train.datasets.rows import POINTS, SPLITS, Labels
 from vidfer.train.datasets.samples import Sample, Source
+from vidfer.train.datasets.table import open_parquet
 from vidfer.types import EMOTIONS, F32
 
 _ROWS = 512
@@ -51,7 +52,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path, source: Source) -> Iterator[Sample]:
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         names = file.schema_arrow.names
         for needed in ("image", source.emotion):
             if needed and needed not in names:

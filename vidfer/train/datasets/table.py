@@ -28,7 +28,7 @@ from vidfer.types import EMOTIONS, F32, I64, U8
 from vidfer.version import __version__
 
 _PIECE_ROWS, _PIECE_BYTES = 4096, 32 << 20  # of what is written at a time
-_READ_ROWS = 1024
+_READ_ROWS, _READ_BYTES = 1024, 1 << 20  # at a time, of each column
 _TABLE = "training_faces"
 
 
@@ -168,7 +168,7 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
     if not path.is_file():
         raise DataError(f"no training table at {path}: make one with vidfer train dataset")
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             missing = [name for name in wanted.names if name not in file.schema_arrow.names]
             if missing:
                 raise DataError(
@@ -182,6 +182,15 @@ def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
                 yield cast
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as a training table: {str(error).splitlines()[0]}") from error
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """A Parquet file of which no more is in memory than what is read at the time.
+
+    As pyarrow opens it of itself, all that was read stays until the file is closed, and a row group is read as one:
+    files of others may have no more than one of them.
+    """
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
 
 
 def _as_columns(batches: list[pa.RecordBatch]) -> TrainingFaces:
