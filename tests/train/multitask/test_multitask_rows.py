@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+from dataclasses import fields, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from drawn_faces import face, faces, table, without
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="ROWS OF RECIPES ARE NOT TESTED: no torch")
 
 from vidfer.errors import DataError
-from vidfer.train.datasets.table import read_table
+from vidfer.train.datasets.encoded import keep_encoded
+from vidfer.train.datasets.table import read_pieces, read_table
 from vidfer.train.multitask.pictures import Pictures
 from vidfer.train.multitask.recipe import Recipe
 from vidfer.train.multitask.rows import prepare
@@ -26,7 +29,7 @@ SEVEN = list(EMOTIONS[:7])
 def prepared(tmp_path, rows, **tables):
     heads = tables.pop("heads", {"emotion": list(EMOTIONS)})
     return prepare(
-        read_table([table(tmp_path / "t.parquet", rows)], "train"), Recipe.from_dict({"heads": heads, **tables})
+        read_pieces([table(tmp_path / "t.parquet", rows)], "train"), Recipe.from_dict({"heads": heads, **tables})
     )
 
 
@@ -155,11 +158,49 @@ def test_the_fingerprint_knows_pictures_and_labels(tmp_path):
     assert len(prints) == 3
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Rows of which some lack points, some are of a class that the head has not, and one has no picture."""
+    votes = np.random.default_rng(0).dirichlet(np.ones(8), 24).astype(np.float32)
+    rows = without(faces(24)[:8], "points") + faces(24)[8:]
+    rows = [replace(f, labels=replace(f.labels, votes=v)) for f, v in zip(rows, votes, strict=True)]
+    rows[20] = replace(rows[20], image=b"no picture")
+    return read_table([table(tmp_path_factory.mktemp("table") / "t.parquet", rows)], "train")
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.integers(1, 9), min_size=1),
+    st.sampled_from([{"emotion": list(EMOTIONS)}, {"emotion": SEVEN, "landmarks": 4}]),
+)
+def test_rows_are_the_same_however_many_come_at_a_time(mixed, sizes, heads):
+    recipe = Recipe.from_dict({"heads": heads})
+    stops = np.unique(np.minimum([*np.cumsum(sizes), 24], 24)).tolist()
+    pieces = [mixed.take(np.arange(a, b)) for a, b in pairwise([0, *stops])]
+    one, many = prepare([mixed], recipe), prepare(pieces, recipe)
+    assert (many.left_out, many.unlearned, many.sha256) == (one.left_out, one.unlearned, one.sha256)
+    assert one.left_out["whose picture cannot be decoded"] == 1
+    for f in fields(one.rows):
+        np.testing.assert_array_equal(getattr(many.rows, f.name), getattr(one.rows, f.name))
+    assert all((many.pictures[k] == one.pictures[k]).all() for k in one.rows.picture)
+
+
+def test_the_fingerprint_is_that_of_targets_and_pictures_one_after_the_other(tmp_path):
+    found = prepared(tmp_path, faces(6), heads={"emotion": SEVEN, "landmarks": 4})
+    digest = hashlib.sha256()
+    for f in fields(found.rows):
+        values = getattr(found.rows, f.name)
+        digest.update(repr(values.tolist()).encode() if values.dtype.kind == "U" else values.tobytes())
+    for row in faces(6):
+        digest.update(row.image)
+    assert found.sha256 == digest.hexdigest()
+
+
 def test_pictures_beyond_the_memory_are_decoded_when_they_are_drawn():
-    encoded = [face(k).image for k in range(300)]
-    few, all_ = Pictures(encoded, 1), Pictures(encoded, 100)
-    assert 0 < few.kept < 300 == all_.kept
-    assert all((few[k] == all_[k]).all() for k in range(300))
+    encoded = keep_encoded(face(k).image for k in range(300))
+    none, few, all_ = (Pictures(encoded, memory_mb) for memory_mb in (0, 1, 100))
+    assert 0 == none.kept < few.kept < 300 == all_.kept
+    assert all((few[k] == all_[k]).all() and (none[k] == all_[k]).all() for k in range(300))
 
 
 @given(st.dictionaries(st.text("ab", min_size=1, max_size=3), st.integers(1, 5), min_size=2), st.floats(0.01, 0.9))

@@ -1,14 +1,14 @@
 """The training table: written from rows, read as columns.
 
-It is written piece by piece, so that only some pictures are in memory at a time, and appears whole or not at all.
-Reading gives numpy columns in which NaN says that a row has no such label; pictures stay encoded.
+It is written and read piece by piece, so that only some pictures are in memory at a time, and appears whole or not at
+all. Reading gives numpy columns in which NaN says that a row has no such label; pictures stay encoded.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from vidfer.output.files import written_whole
 from vidfer.output.parquet import FOOTER_KEY
 from vidfer.train.data import decode_image
 from vidfer.train.datasets.checks import check_batch
+from vidfer.train.datasets.encoded import Encoded, keep_encoded
 from vidfer.train.datasets.rows import POINTS, Face
 from vidfer.types import EMOTIONS, F32, I64, U8
 from vidfer.version import __version__
@@ -51,7 +52,7 @@ class TrainingFaces:
         face_found: i64[N]: 1 yes, 0 no, -1 nobody looked.
     """
 
-    images: list[bytes]
+    images: Encoded
     size_px: I64
     set_name: npt.NDArray[np.str_]
     group: npt.NDArray[np.str_]
@@ -65,14 +66,14 @@ class TrainingFaces:
     face_found: I64
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.group)
 
     def take(self, rows: npt.NDArray[Any]) -> TrainingFaces:
         """The rows of an index or mask array."""
         index = np.flatnonzero(rows) if rows.dtype == bool else rows
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("images", "points")}
         return TrainingFaces(
-            images=[self.images[i] for i in index],
+            images=self.images.take(index),
             points={k: values[index] for k, values in self.points.items()},
             **{name: values[index] for name, values in columns.items()},
         )
@@ -134,7 +135,7 @@ def _pieces(faces: Iterable[Face]) -> Iterator[list[Face]]:
 
 
 def read_table(paths: Sequence[Path], split: str) -> TrainingFaces:
-    """Rows of one split of training tables, in their order.
+    """Rows of one split of training tables, in their order; the pictures wait in a temporary file.
 
     Args:
         paths: Tables that `vidfer train dataset` or `vidfer train label` wrote.
@@ -142,19 +143,51 @@ def read_table(paths: Sequence[Path], split: str) -> TrainingFaces:
 
     Raises:
         DataError: A file is missing or no training table, or none has such rows.
+        OutputError: There is no room for the pictures.
     """
-    found: list[pa.RecordBatch] = []
+    pieces: list[TrainingFaces] = []
+    nothing = Encoded(data=memoryview(b""), start=np.zeros(0, np.int64), stop=np.zeros(0, np.int64))
+
+    def pictures() -> Iterator[bytes]:
+        for piece in read_pieces(paths, split):
+            yield from piece.images
+            pieces.append(replace(piece, images=nothing))
+
+    images = keep_encoded(pictures())
+    columns = [f.name for f in fields(TrainingFaces) if f.name not in ("images", "points")]
+    return TrainingFaces(
+        images=images,
+        points={k: _joined_points(pieces, k) for k in POINTS if any(k in piece.points for piece in pieces)},
+        **{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in columns},
+    )
+
+
+def _joined_points(pieces: Sequence[TrainingFaces], count: int) -> F32:
+    out = np.full((sum(map(len, pieces)), count, POINTS[count]), np.nan, np.float32)
+    start = 0
+    for piece in pieces:
+        if count in piece.points:
+            out[start : start + len(piece)] = piece.points[count]
+        start += len(piece)
+    return out
+
+
+def read_pieces(paths: Sequence[Path], split: str) -> Iterator[TrainingFaces]:
+    """The same rows, some at a time and with their pictures in memory.
+
+    Raises:
+        DataError: A file is missing or no training table, or none has such rows.
+    """
     seen: set[str] = set()
     for path in paths:
         for batch in read_batches(path):
             splits = batch["split"].to_numpy(zero_copy_only=False)
             seen |= set(splits.tolist())
             if (mask := splits == split).any():
-                found.append(batch.filter(pa.array(mask)))
-    if not found:
+                yield _as_columns(batch.filter(pa.array(mask)))
+    if split not in seen:
         names = ", ".join(map(str, paths)) or "no table"
         raise DataError(f"{names}: no rows of split {split}; there are rows of {', '.join(sorted(seen)) or 'none'}")
-    return _as_columns(found)
 
 
 def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -193,35 +226,35 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES)
 
 
-def _as_columns(batches: list[pa.RecordBatch]) -> TrainingFaces:
-    def joined(name: str, width: int) -> F32:
-        return np.concatenate([matrix(batch[name], width) for batch in batches])
-
+def _as_columns(batch: pa.RecordBatch) -> TrainingFaces:
     def numbers(*names: str) -> F32:
-        return np.stack([np.concatenate([_floats(batch[name]) for batch in batches]) for name in names], 1)
-
-    def texts(name: str) -> list[Any]:
-        return [value for batch in batches for value in batch[name].to_pylist()]
+        return np.stack([_floats(batch[name]) for name in names], 1)
 
     box = numbers("face_x", "face_y", "face_w", "face_h")
     box[:, 2:] += box[:, :2]
     codes = {name: i for i, name in enumerate(EMOTIONS)}
     found = {True: 1, False: 0, None: -1}
-    points = {k: c for k, c in POINTS.items() if any(b[f"points{k}"].null_count < len(b) for b in batches)}
+    points = {k: c for k, c in POINTS.items() if batch[f"points{k}"].null_count < len(batch)}
     return TrainingFaces(
-        images=texts("image"),
-        size_px=np.stack([np.array(texts(name), np.int64) for name in ("width", "height")], 1),
-        set_name=np.array(texts("set")),
-        group=np.array(texts("group")),
-        emotion=np.array([codes.get(name, -1) for name in texts("emotion")], np.int64),
-        votes=joined("votes", 8),
+        images=_pictures(batch["image"]),
+        size_px=np.stack([np.array(batch[name].to_pylist(), np.int64) for name in ("width", "height")], 1),
+        set_name=np.array(batch["set"].to_pylist()),
+        group=np.array(batch["group"].to_pylist()),
+        emotion=np.array([codes.get(name, -1) for name in batch["emotion"].to_pylist()], np.int64),
+        votes=matrix(batch["votes"], 8),
         valence_arousal=numbers("valence", "arousal"),
         box_px=box,
-        points={k: joined(f"points{k}", k * c).reshape(-1, k, c) for k, c in points.items()},
-        teacher=joined("teacher", 8),
+        points={k: matrix(batch[f"points{k}"], k * c).reshape(-1, k, c) for k, c in points.items()},
+        teacher=matrix(batch["teacher"], 8),
         teacher_va=numbers("teacher_valence", "teacher_arousal"),
-        face_found=np.array([found[value] for value in texts("face_found")], np.int64),
+        face_found=np.array([found[value] for value in batch["face_found"].to_pylist()], np.int64),
     )
+
+
+def _pictures(column: pa.BinaryArray) -> Encoded:
+    _, offsets, data = column.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1].astype(np.int64)
+    return Encoded(data=memoryview(b"" if data is None else data), start=bounds[:-1], stop=bounds[1:])
 
 
 def matrix(column: pa.ListArray, width: int) -> F32:

@@ -6,14 +6,17 @@ Everything that training could stumble over is found here, before it starts.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vidfer.errors import DataError
+from vidfer.train.datasets.encoded import Encoded, keep_encoded
+from vidfer.train.datasets.rows import POINTS
 from vidfer.train.datasets.table import TrainingFaces
 from vidfer.train.multitask.pictures import Pictures
 from vidfer.train.multitask.recipe import Recipe
@@ -101,54 +104,88 @@ class Prepared:
     sha256: str
 
 
-def prepare(faces: TrainingFaces, recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> Prepared:
+def prepare(
+    faces: Iterable[TrainingFaces], recipe: Recipe, progress: Callable[[int, int], None] | None = None
+) -> Prepared:
     """Turn a training table into what a recipe learns.
 
     Args:
-        faces: Its rows.
+        faces: Its rows piece by piece (`read_pieces`): of labels that the recipe does not ask for nothing is kept.
         recipe: Says which of their labels are learned.
         progress: Told how many of how many pictures were looked at.
 
     Raises:
         DataError: A head has no row with its label, or no picture can be read.
+        OutputError: There is no room for the pictures.
     """
-    rows, unlearned = _targets(faces, recipe)
-    known = rows.known()
-    _refuse_heads_without_rows(known, faces, recipe)
-    some = np.any([known[kind] for kind in used_labels(recipe)], axis=0)
-    other = _other_classes(faces, recipe)
-    unlearned |= {f"emotion: {name} is no class of heads.emotion": int((of & some).sum()) for name, of in other}
-    left_out = {f"of {name}, which is no class of heads.emotion": int((of & ~some).sum()) for name, of in other}
-    left_out["without a label that heads asks for"] = int((~some).sum()) - sum(left_out.values())
-    images = [faces.images[i] for i in np.flatnonzero(some)]
+    parts: list[Rows] = []
+    counts, left_out, unlearned = Counter[str](), Counter[str](), Counter[str]()
+
+    def learned() -> Iterator[bytes]:
+        for piece in faces:
+            rows, lost = _targets(piece, recipe)
+            known = rows.known()
+            some = np.any([known[kind] for kind in used_labels(recipe)], axis=0)
+            parts.append(rows.take(some))
+            counts.update(_counts(piece))
+            left_out.update(_left_out(piece, recipe, some))
+            unlearned.update(lost | _unlearned_classes(piece, recipe, some))
+            yield from piece.images.take(np.flatnonzero(some))
+
+    images = keep_encoded(learned())
+    rows = _joined(parts)
+    parts.clear()  # as large as all rows
+    _refuse_heads_without_rows(rows, counts, recipe)
+    sha256 = _fingerprint(rows, images)
     pictures = Pictures(images, recipe.data.memory_mb, progress)
-    rows = replace(rows.take(some), picture=np.arange(len(images)))
     left_out["whose picture cannot be decoded"] = len(pictures.unreadable)
-    readable = np.setdiff1d(rows.picture, pictures.unreadable)
-    if not len(readable):
-        raise DataError(f"none of {len(rows)} pictures can be decoded: make the table again")
-    # What was lost with the pictures may be all of a kind.
-    _refuse_heads_without_rows(rows.take(readable).known(), faces, recipe)
+    if pictures.unreadable:
+        rows = rows.take(np.setdiff1d(rows.picture, pictures.unreadable))
+        if not len(rows):
+            raise DataError(f"none of {len(pictures)} pictures can be decoded: make the table again")
+        # What was lost with the pictures may be all of a kind.
+        _refuse_heads_without_rows(rows, counts, recipe)
     return Prepared(
-        rows=rows.take(readable),
+        rows=rows,
         pictures=pictures,
         left_out={why: n for why, n in left_out.items() if n},
         unlearned={why: n for why, n in unlearned.items() if n},
-        sha256=_fingerprint(rows, images),
+        sha256=sha256,
     )
 
 
-def _other_classes(faces: TrainingFaces, recipe: Recipe) -> list[tuple[str, Bool]]:
+def _joined(parts: Sequence[Rows]) -> Rows:
+    joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Rows)}
+    return Rows(**joined | {"picture": np.arange(len(joined["picture"]))})
+
+
+def _left_out(faces: TrainingFaces, recipe: Recipe, some: Bool) -> dict[str, int]:
+    other = {name: int((of & ~some).sum()) for name, of in _other_classes(faces, recipe).items()}
+    return {
+        **{f"of {name}, which is no class of heads.emotion": number for name, number in other.items()},
+        "without a label that heads asks for": int((~some).sum()) - sum(other.values()),
+    }
+
+
+def _unlearned_classes(faces: TrainingFaces, recipe: Recipe, some: Bool) -> dict[str, int]:
+    other = _other_classes(faces, recipe)
+    return {f"emotion: {name} is no class of heads.emotion": int((of & some).sum()) for name, of in other.items()}
+
+
+def _other_classes(faces: TrainingFaces, recipe: Recipe) -> dict[str, Bool]:
     """Classes that the head has not, and their rows."""
     others = [name for name in EMOTIONS if recipe.heads.emotion and name not in recipe.heads.emotion]
-    return [(name, faces.emotion == EMOTIONS.index(name)) for name in others]
+    return {name: faces.emotion == EMOTIONS.index(name) for name in others}
 
 
-def _fingerprint(rows: Rows, images: Sequence[bytes]) -> str:
+def _fingerprint(rows: Rows, images: Encoded) -> str:
     digest = hashlib.sha256()
     for f in fields(rows):
         values = getattr(rows, f.name)
-        digest.update(repr(values.tolist()).encode() if values.dtype.kind == "U" else values.tobytes())
+        if values.dtype.kind == "U":
+            digest.update(repr(values.tolist()).encode())
+        else:
+            digest.update(np.ascontiguousarray(values).ravel().view(np.uint8).data)
     for image in images:
         digest.update(image)
     return digest.hexdigest()
@@ -200,7 +237,8 @@ def _emotions(faces: TrainingFaces, recipe: Recipe) -> F32:
 def _of_classes(distribution: F32, classes: tuple[str, ...], least: float) -> F32:
     """Distributions f32[N,8] over some of the classes; NaN where these have no more than a share of it."""
     part = distribution[:, [EMOTIONS.index(name) for name in classes]]
-    total = part.sum(1, keepdims=True)
+    # Not `sum`: of one row alone it adds the shares in another order than of several.
+    total = part.cumsum(1)[:, -1:]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(total > least, part / total, np.nan).astype(np.float32)
 
@@ -216,7 +254,8 @@ def used_labels(recipe: Recipe) -> tuple[str, ...]:
     return tuple(kind for kind, wanted in used.items() if wanted)
 
 
-def _refuse_heads_without_rows(known: Mapping[str, Bool], faces: TrainingFaces, recipe: Recipe) -> None:
+def _refuse_heads_without_rows(rows: Rows, counts: Mapping[str, int], recipe: Recipe) -> None:
+    known = rows.known()
     used, teachers = used_labels(recipe), {"emotion": "teacher", "valence_arousal": "teacher_va"}
     for kind in used:
         if known[kind].any():
@@ -224,22 +263,30 @@ def _refuse_heads_without_rows(known: Mapping[str, Bool], faces: TrainingFaces, 
         if kind in teachers.values():
             raise DataError(f"loss.distillation wants {kind}, but no row has it: add it with vidfer train label")
         if teachers.get(kind) not in used:
-            if kind == "emotion" and (faces.emotion >= 0).any():
-                there = ", ".join(EMOTIONS[k] for k in np.unique(faces.emotion[faces.emotion >= 0]))
+            there = [name for name in EMOTIONS if counts[name]]
+            if kind == "emotion" and there:
                 wanted = ", ".join(recipe.heads.emotion)
-                raise DataError(f"no row is of a class of heads.emotion ({wanted}): there are {there}")
-            raise DataError(f"heads asks for {kind}, but no row has such a label: {_what_there_is(faces)}")
+                raise DataError(f"no row is of a class of heads.emotion ({wanted}): there are {', '.join(there)}")
+            raise DataError(f"heads asks for {kind}, but no row has such a label: {_what_there_is(counts)}")
     if recipe.data.sampling == "balanced" and not known["emotion"].any():
         raise DataError('data.sampling = "balanced" is of emotions, but no row has one that is learned: leave it out')
 
 
-def _what_there_is(faces: TrainingFaces) -> str:
-    counts = {
-        "an emotion": int((faces.emotion >= 0).sum()),
+def _what_there_is(counts: Mapping[str, int]) -> str:
+    labels = {what: n for what, n in counts.items() if what not in ("rows", *EMOTIONS)}
+    emotions = sum(counts[name] for name in EMOTIONS)
+    there = [f"{n} with {what}" for what, n in {"an emotion": emotions, **labels}.items() if n]
+    return f"of {counts['rows']} rows there are {', '.join(there) or 'none with a label'}"
+
+
+def _counts(faces: TrainingFaces) -> dict[str, int]:
+    """How many rows there are, and how many have which label."""
+    points = {k: ~np.isnan(values).all((1, 2)) for k, values in faces.points.items()}
+    return {
+        "rows": len(faces),
+        **{name: int((faces.emotion == k).sum()) for k, name in enumerate(EMOTIONS)},
         "votes": int((~np.isnan(faces.votes).any(1)).sum()),
         "valence and arousal": int((~np.isnan(faces.valence_arousal).all(1)).sum()),
         "a box": int((~np.isnan(faces.box_px).any(1)).sum()),
-        **{f"{k} points": int((~np.isnan(p).all((1, 2))).sum()) for k, p in sorted(faces.points.items())},
+        **{f"{k} points": int(points[k].sum()) if k in points else 0 for k in POINTS},
     }
-    there = [f"{n} with {what}" for what, n in counts.items() if n]
-    return f"of {len(faces)} rows there are {', '.join(there) or 'none with a label'}"

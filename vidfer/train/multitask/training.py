@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vidfer.train.datasets.table import read_table
+from vidfer.train.datasets.table import read_pieces
 from vidfer.train.loop import TrainingProgress, fit
 from vidfer.train.multitask.recipe import Recipe
 from vidfer.train.multitask.rows import Prepared, prepare, used_labels
@@ -70,7 +70,7 @@ def prepare_training(
         UsageError: The network cannot be made as the recipe says.
         ModelError: The file with its first weights does not fit.
     """
-    prepared = prepare(read_table(tables, "train"), recipe, progress)
+    prepared = prepare(read_pieces(tables, "train"), recipe, progress)
     task = RecipeTask(recipe, prepared)
     return Training(
         task=task,
