@@ -110,6 +110,8 @@ def test_the_card_of_the_last_weights_says_nothing_of_the_best(tmp_path, capfd):
         assert export(run, "--format", "checkpoint", "--which", which, "-o", path) == 0
         cards[which] = json.loads(capfd.readouterr().out)
     assert [cards[which]["version"] for which in cards] == ["best, epoch 1 of 2", "last, epoch 2 of 2"]
+    state = json.loads((run / "state.json").read_text())
+    assert [card["trained_git_sha"] for card in cards.values()] == [state["git_sha"]] * 2
     assert cards["best"]["metrics"] == {"held_out_train_groups": {"score": 0.5}}
     assert cards["last"]["metrics"] == {"held_out_train_groups": "not measured"}
     assert cards["last"]["command"].endswith("vidfer train export RUN --format checkpoint --which last")

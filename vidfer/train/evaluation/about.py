@@ -88,7 +88,7 @@ def network_facts(about: About) -> dict[str, Any]:
         ("Network", details.get("recipe", {}).get("network", {}).get("name", "")),
         ("Trained on", _trained_on(details)),
         ("Made by", str(details.get("command", ""))),
-        ("Commit", str(details.get("git_sha", ""))),
+        ("Commit", str(details.get("trained_git_sha", details.get("git_sha", "")))),
         ("Licence", str(details.get("licence", ""))),
         ("SHA-256", about.sha256),
     ]

@@ -47,6 +47,7 @@ def make_card(network: RunNetwork, name: str, which: str) -> dict[str, Any]:
         "parameters": about.details["parameters"],
         "gflop": about.details["gflop"],
         "licence": "not stated",
+        "trained_git_sha": state.get("git_sha", "unknown"),
         "git_sha": git_sha(),
         "vidfer_version": __version__,
         "command": f"{_FIT} && {_export_command(name, which)}",
