@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import os
 import posixpath
 import re
@@ -116,13 +117,19 @@ def _shortened(name: str) -> str:
 @cache
 def _store(scheme: str) -> Any:
     package = _PACKAGES[scheme]
+    # gcsfs would ask another service for the kind of each bucket, which few may: five warnings for a file, or a hang.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    logging.getLogger(package).setLevel(logging.CRITICAL)  # what it logs, tracebacks too, it raises as well
     try:
         importlib.import_module(package)
         import fsspec
     except ImportError:
         raise UsageError(f"{scheme}:// needs {package}: pip install 'vidfer[cloud]'") from None
-    # Listings of millions would stay in memory.
-    return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)
+    try:
+        # Listings of millions would stay in memory.
+        return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True)
+    except Exception as error:  # noqa: BLE001 (every store has errors of its own)
+        raise _refused(f"{scheme}://", error) from None
 
 
 def _walk(scheme: str, store: Any, top: str, is_wanted: Any) -> Iterator[Source]:
