@@ -1,5 +1,6 @@
 """Units that hang: their workers are killed and replaced, and what makes progress is let alone, however slow."""
 
+import gc
 import multiprocessing
 import os
 import socket
@@ -7,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import pytest
 from archive import CLIP, clip, definition, ledger, manifest
 
@@ -136,6 +138,21 @@ def test_reading_and_hashing_are_progress_also_where_nothing_is_analysed(tmp_pat
     big = tmp_path / "big"
     big.write_bytes(bytes(5 << 20))
     assert signs_of(lambda: sha256_of(big)) == 5
+
+
+def test_no_picture_of_a_video_stays_in_memory_when_the_next_one_begins(tmp_path):
+    own = read_definition(definition(tmp_path, options='end = "0.2"\nlandmarks = "none"'))
+    run.Dataset(own.folder).agree_on("options", {})
+    worker = Worker(Setup(options=own.options))
+    before = pictures()
+    for number in range(2):
+        assert worker.work(Task(source=source_of(str(clip(tmp_path / f"{number}.mp4", number))))).state == "done"
+    worker.close()
+    assert pictures() <= before
+
+
+def pictures():
+    return sum(type(one) is av.VideoFrame for one in gc.get_objects())
 
 
 def no_files(folder):
