@@ -1,4 +1,4 @@
-"""Cameras that come back soon: pauses between attempts are short here."""
+"""Cameras that come back soon: pauses between attempts are short here, and opening may take long."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from vidfer.media.connect import LiveOptions
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
-    monkeypatch.setattr("vidfer.pipeline.camera.LiveOptions", partial(LiveOptions, open_s=10.0, retry_s=(0.05, 0.2)))
+    monkeypatch.setattr("vidfer.pipeline.camera.LiveOptions", partial(LiveOptions, open_s=60.0, retry_s=(0.05, 0.2)))
 
 
 @pytest.fixture(scope="session")

@@ -52,8 +52,8 @@ def serve(port, login, mounts):
     for mount in mounts:
         path, launch = mount.split("=", 1)
         factory = GstRtspServer.RTSPMediaFactory()
+        # Not shared: where several ask at once for what is shared, it answers nobody any more (in one of ten times).
         factory.set_launch(launch)
-        factory.set_shared(True)
         permissions = GstRtspServer.RTSPPermissions()
         role = Gst.Structure.new_empty("viewer")
         role.set_value("media.factory.access", True)

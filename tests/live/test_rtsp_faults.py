@@ -5,11 +5,15 @@ Each fault happens once here, some of them one after the other. Twenty times eac
     python -m pytest tests/live -m slow -k twenty
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 from patience import until
 from streams import RtspServer, clip, show, show_without_time
 from watching import Watching, events, footers, table
+
+from vidfer.media.connect import LiveOptions
 
 WRONG = "someone:else"
 PASSWORD = "pass-word-4711"
@@ -86,7 +90,7 @@ FAULTS = {
     killed: ("lost", ""),
     refused: ("lost", "Connection refused"),
     frozen: ("lost", "nothing came for 2 s"),
-    killed_and_frozen_while_it_starts: ("lost", "no answer within 10 s"),
+    killed_and_frozen_while_it_starts: ("lost", "no answer within 3 s"),
     not_found: ("lost", "nothing is there under this path (404)"),
     wrong_password: ("lost", "wrong user or password"),
     another_picture: ("live", "480x270 h264"),
@@ -139,7 +143,9 @@ def test_faults_end_nothing_and_are_told(faults, tmp_path, loops, caplog):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_a_fault_twenty_times_ends_nothing_and_is_told(fault, tmp_path, loops, caplog):
+def test_a_fault_twenty_times_ends_nothing_and_is_told(fault, tmp_path, loops, caplog, monkeypatch):
+    if fault is killed_and_frozen_while_it_starts:
+        monkeypatch.setattr("vidfer.pipeline.camera.LiveOptions", partial(LiveOptions, open_s=3.0, retry_s=(0.05, 0.2)))
     suffer([fault] * 20, tmp_path, loops, caplog)
 
 

@@ -50,10 +50,13 @@ def _heads(boxes):
 
 _COMMAND = """
 import sys
+from functools import partial
 sys.path[:0] = {paths!r}
 from watching import OneFace
 import vidfer.pipeline.models
 vidfer.pipeline.models.Models = lambda *_: OneFace()
+import vidfer.pipeline.camera as camera
+camera.LiveOptions = partial(camera.LiveOptions, open_s=60.0)
 from vidfer.cli.app import run
 sys.exit(run(sys.argv[1:]))
 """
