@@ -161,6 +161,14 @@ def test_every_key_is_documented_in_its_table():
         assert keys <= documented, f"{place}: {sorted(keys - documented)}"
 
 
+def test_the_recipe_of_the_readme_is_one(tmp_path):
+    blocks = re.findall(
+        r"^```toml\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    (recipe,) = (read_recipe(write(tmp_path, block)) for block in blocks if "[heads]" in block)
+    assert recipe.loop == {"epochs": 20}
+
+
 def test_the_recipe_of_the_documentation_is_one(tmp_path):
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
