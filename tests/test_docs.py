@@ -14,12 +14,13 @@ from vidfer.train.exporters.formats import FORMATS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+OTHERS = ("docs/recipes.md", "docs/statistics.md", "docs/training.md", "examples/training/README.md", "jobs/README.md")
 CLIP = ROOT / "examples" / "two_faces.mp4"
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(group=None, path=()):
@@ -36,13 +37,17 @@ COMMANDS = dict(commands())
 OPTIONS = [(names, p) for names, command in COMMANDS.items() for p in command.params if p.param_type_name == "option"]
 
 
-def shell_lines():
-    text = "".join(blocks("sh")).replace("\\\n", " ")
+def shell_lines(text=README):
+    text = "".join(blocks("sh", text)).replace("\\\n", " ")
     return [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
 
 
-def vidfer_lines():
-    return [line[1:] for line in shell_lines() if Path(line[0]).name == "vidfer"]
+def vidfer_lines(text=README):
+    return [line[1:] for line in shell_lines(text) if Path(line[0]).name == "vidfer"]
+
+
+def lines_elsewhere():
+    return [line for name in OTHERS for line in vidfer_lines((ROOT / name).read_text(encoding="utf-8"))]
 
 
 def test_the_readme_shows_the_two_commands_and_vidfer_itself():
@@ -51,8 +56,8 @@ def test_the_readme_shows_the_two_commands_and_vidfer_itself():
     assert len(vidfer_lines()) >= 4
 
 
-@pytest.mark.parametrize("line", vidfer_lines(), ids=" ".join)
-def test_every_command_line_in_the_readme_is_understood(line):
+@pytest.mark.parametrize("line", [*vidfer_lines(), *lines_elsewhere()], ids=" ".join)
+def test_every_command_line_that_is_shown_is_understood(line):
     """Parsed to the end with the command's work left out: unknown commands, options and values fail."""
     names = tuple(line[:2]) if tuple(line[:2]) in COMMANDS else tuple(line[:1])
     command = COMMANDS[names]
