@@ -30,14 +30,14 @@ _REASONS_SHOWN = 10
 Definition = Annotated[Path, typer.Argument(metavar="JOB.toml")]
 ShardOption = Annotated[
     str | None,
-    typer.Option("--shard", metavar="I/N", help="The I-th of N parts of the sources: for arrays of a scheduler."),
+    typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the sources: for job arrays."),
 ]
 Rejected = Annotated[
-    bool, typer.Option("--rejected", help="Try again what was rejected, too: files that cannot be read.")
+    bool, typer.Option("--rejected", help="Also try again what was rejected: files that cannot be read.")
 ]
-RunJson = Annotated[bool, typer.Option("--json", help="Print how it ended as JSON to stdout.")]
-Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")]
+RunJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON to stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the report to FILE.")]
 
 
 @app.command("run")
@@ -48,10 +48,11 @@ def run(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Do what is not done yet of a job.
+    """Run a job, or go on with it.
 
-    JOB.toml says which videos, with which options, where the results go and who does the work. What is done is
-    skipped, what failed is tried again, what was rejected is not.
+    JOB.toml says which videos are analysed with which options, where the results go and who does the work (vidfer
+    schema job explains it). What is done is skipped; what failed is tried again; what was rejected, a file that cannot
+    be read, is not.
     """
     _run(definition, shard, (), as_json=as_json, quiet=quiet, debug=debug)
 
@@ -65,7 +66,7 @@ def retry(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Do what is not done yet of a job, with new attempts for all that failed."""
+    """Go on with a job, with new attempts for all that failed."""
     again = ("failed", "rejected") if rejected else ("failed",)
     _run(definition, shard, again, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -104,7 +105,7 @@ def _start(job: Job) -> Executor:
 
 @app.command("status")
 def status(definition: Definition, as_json: Json = False, debug: Debug = False) -> None:
-    """Say how a job stands, while it runs or after it."""
+    """Show how far a job is, while it runs or after it."""
     from vidfer.jobs.text import as_table
 
     found = _read(definition)
@@ -113,7 +114,7 @@ def status(definition: Definition, as_json: Json = False, debug: Debug = False) 
 
 @app.command("report")
 def report(definition: Definition, as_json: Json = False, output: Output = None, debug: Debug = False) -> None:
-    """Report on a job in Markdown: what was done, how fast, and what was not done and why, source by source."""
+    """Report on a job in Markdown: what was done, how fast, what was not, and why, source by source."""
     from vidfer.jobs.text import as_markdown
 
     found = _read(definition)

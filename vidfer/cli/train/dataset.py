@@ -33,57 +33,56 @@ Table = Annotated[Path, typer.Option("--output", "-o", metavar="TABLE.parquet", 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")]
 SetName = Annotated[
     str | None,
-    typer.Option("--set", metavar="NAME", help="Name of the set in the table; FORMAT's by default."),
+    typer.Option("--set", metavar="NAME", help="Name of the data set in the table; FORMAT by default."),
 ]
 Images = Annotated[
     Path | None,
     typer.Option(
-        "--images", metavar="DIR", help="Folder of the pictures that a list names; that of the list by default."
+        "--images", metavar="DIR", help="Folder of the pictures that a list names; by default that of the list."
     ),
 ]
 Group = Annotated[
     str | None,
     typer.Option(
-        "--group", metavar="REGEX", help="Part of a picture's name that says whose it is; groups are not split apart."
+        "--group", metavar="REGEX", help="Part of a picture's name that says who it shows: nobody gets into two splits."
     ),
 ]
 Classes = Annotated[
     list[str] | None,
-    typer.Option("--class", metavar="NAME=EMOTION", help="A class of another name; NAME=- leaves it out. Repeatable."),
+    typer.Option(
+        "--class", metavar="NAME=EMOTION", help="What a class with another name is; NAME=- leaves it out. Repeatable."
+    ),
 ]
 Emotion = Annotated[
     str | None,
     typer.Option(
-        "--emotion", metavar="COLUMN", help="Column of a Parquet file that tells the expression, in place of votes."
+        "--emotion", metavar="COLUMN", help="Column of a Parquet file that has the expression; it replaces votes."
     ),
 ]
 OnlySet = Annotated[
-    list[str] | None, typer.Option("--only-set", metavar="NAME", help="Read this set of a Parquet file. Repeatable.")
+    list[str] | None,
+    typer.Option("--only-set", metavar="NAME", help="Read only this data set of a Parquet file. Repeatable."),
 ]
 Needs = Annotated[
-    list[str] | None, typer.Option("--needs", metavar="LABEL", help="Leave rows out that lack it. Repeatable.")
+    list[str] | None, typer.Option("--needs", metavar="LABEL", help="Leave out rows that lack LABEL. Repeatable.")
 ]
 Without = Annotated[
-    list[str] | None, typer.Option("--without", metavar="LABEL", help="Leave this label out of the table. Repeatable.")
+    list[str] | None, typer.Option("--without", metavar="LABEL", help="Leave LABEL out of the table. Repeatable.")
 ]
 Points = Annotated[
     list[int] | None,
-    typer.Option("--points", metavar="K", help="Give rows 4, 5 or 15 points out of 478 or 68. Repeatable."),
+    typer.Option("--points", metavar="K", help="Derive 4, 5 or 15 points from 478 or 68. Repeatable."),
 ]
 Longest = Annotated[
     int | None,
     typer.Option("--longest", metavar="PX", help="Cut larger pictures to the face and shrink them to PX."),
 ]
-KeepCopies = Annotated[
-    bool, typer.Option("--keep-copies", help="Keep train pictures that val or test has, too, but for noise and size.")
-]
+KeepCopies = Annotated[bool, typer.Option("--keep-copies", help="Keep train pictures of which val or test has a copy.")]
 ValShare = Annotated[
     float, typer.Option("--val-share", metavar="S", help="Share of rows for val, where the set has no val.")
 ]
-TestShare = Annotated[
-    float, typer.Option("--test-share", metavar="S", help="Share of rows for test, where it has no test.")
-]
-SplitAgain = Annotated[bool, typer.Option("--split-again", help="Split rows again that the set has split.")]
+TestShare = Annotated[float, typer.Option("--test-share", metavar="S", help="The same for test.")]
+SplitAgain = Annotated[bool, typer.Option("--split-again", help="Ignore the data set's own splits.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides which groups go to val and test.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
@@ -110,11 +109,11 @@ def dataset(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Make a training table of a data set.
+    """Turn a data set into a training table.
 
     FORMAT is affectnet, fer2013, ferplus, folders (one per class), ibug (300-W), keypoints (Kaggle's), mesh (a list),
-    parquet or pictures (without labels); docs/training.md has the layouts. Prints what stands in the table, the classes
-    of each split, and how many rows were left out, and why.
+    parquet or pictures (without labels); docs/training.md has the layouts. Prints rows, groups, classes and labels
+    of each split, how many rows were left out, and why.
 
     LABEL is one of emotion, votes, valence_arousal, box, points4, points5, points15, points68, points478,
     teacher, teacher_va.

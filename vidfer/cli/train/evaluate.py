@@ -19,15 +19,15 @@ _SUFFIXES = (".html", ".htm")
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...")]
 Data = Annotated[
     list[Path],
-    typer.Option("--data", metavar="TABLE|DATA", help="A training table, again for more; or the folder DATA."),
+    typer.Option("--data", metavar="TABLE|DATA", help="A training table, repeatable; or the folder DATA."),
 ]
 Split = Annotated[
     str, typer.Option("--split", click_type=click.Choice(["train", "val", "test"]), help="Which rows of the tables.")
 ]
-Compare = Annotated[bool, typer.Option("--compare", help="Two or more MODEL side by side, with their differences.")]
+Compare = Annotated[bool, typer.Option("--compare", help="Two or more networks side by side, with their differences.")]
 
-Page = Annotated[Path | None, typer.Option("--report", metavar="FILE.html", help="Also make one page to look at.")]
-NoThumbnails = Annotated[bool, typer.Option("--no-thumbnails", help="No pictures of faces in the page.")]
+Page = Annotated[Path | None, typer.Option("--report", metavar="FILE.html", help="Also make an HTML page of it.")]
+NoThumbnails = Annotated[bool, typer.Option("--no-thumbnails", help="No pictures of faces on the page.")]
 
 
 def evaluate(
@@ -40,15 +40,15 @@ def evaluate(
     model: ModelFile = None,
     precision: Precision = "float32",
 ) -> None:
-    """Measure networks on rows of a table that they were not trained on.
+    """Measure networks on rows that they were not trained on.
 
     MODEL is the folder of a run, an ONNX file that vidfer made, or face_analyzer, the packaged network. Prints one JSON
     object: every figure that the labels of the rows allow, with its 95 % interval, over all rows and by data set;
-    with --compare also how much better or worse the second and further networks are than the first, on the same rows.
+    with --compare also how much better or worse the other networks are than the first, on the same rows.
 
-    face_detector or face_analyzer with --data DATA, the folder of the training data of the packaged networks: their
-    own protocol, with figures by turn, size and light of the faces; for the face network also by class, on the same
-    faces in grey, dark, small, compressed and masked, those of its teachers, and how far labels agree.
+    face_detector and face_analyzer, with --data DATA (the folder of their training data), are measured by a protocol
+    of their own, with figures by turn, size and light of the faces; face_analyzer also by class, on the same faces in
+    grey, dark, small, compressed and masked, beside its teachers and how far the labels themselves agree.
     """
     if (model or precision != "float32") and not {DETECTOR, ANALYZER} & set(models):
         raise UsageError(f"--model and --precision are of {DETECTOR} and {ANALYZER}: name one of them")

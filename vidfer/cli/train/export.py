@@ -30,18 +30,19 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="TABLE|DATA",
-        help="A training table whose rows of split train calibrate onnx-int8, again for more; the folder DATA of a "
-        "packaged network.",
+        help="A training table to calibrate onnx-int8 on, repeatable; or the folder DATA of a packaged network.",
     ),
 ]
-Run = Annotated[Path | None, typer.Option("--run", metavar="RUN", help="Folder of the run of a packaged network.")]
+Run = Annotated[
+    Path | None, typer.Option("--run", metavar="RUN", help="Folder of the run; for packaged networks only.")
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="The file; by default in RUN.")]
 Which = Annotated[
     str | None,
     typer.Option(
         "--which",
         click_type=click.Choice(["best", "last"]),
-        help="Which checkpoint of the run; by default best, or as for the packaged network.",
+        help="Which checkpoint of the run; by default best, or as it was for the packaged network.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is already there.")]
@@ -56,13 +57,13 @@ def export(
     which: Which = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a trained network in the format of other programs.
+    """Write a trained network as a file for other programs.
 
     RUN is the folder that vidfer train fit RECIPE.toml wrote to. The file is loaded again and compared with torch
-    before it appears, and gets a card with what it is and how near it came. Prints the card.
+    before it appears; its card says what it is and how close it came. Prints the card.
 
-    face_detector or face_analyzer with --run RUN and --data DATA, the folder of the training data: the packaged
-    networks as ONNX, calibrated and measured on DATA.
+    face_detector and face_analyzer, with --run RUN and --data DATA (the folder of their training data), are written
+    as ONNX, calibrated and measured on DATA.
     """
     packaged = model in (DETECTOR, ANALYZER)
     if packaged:

@@ -25,22 +25,27 @@ if TYPE_CHECKING:
 What = Annotated[str, typer.Argument(metavar=f"RECIPE.toml|{DETECTOR}|{ANALYZER}")]
 Data = Annotated[
     list[Path],
-    typer.Option("--data", metavar="TABLE|DATA", help="A training table, again for more; or the folder DATA."),
+    typer.Option("--data", metavar="TABLE|DATA", help="A training table, repeatable; or the folder DATA."),
 ]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        "--epochs", metavar="N", min=1, help="How long; by default as the recipe says or the packaged one was."
+        "--epochs",
+        metavar="N",
+        min=1,
+        help="How long; by default as in the recipe, or as it was for the packaged network.",
     ),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Decides weights and data.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Seed of the random numbers: weights, order of the data.")
+]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", min=1, help="Threads for torch.")]
 Device = Annotated[
     str | None,
     typer.Option("--device", metavar="DEVICE", help="Where torch computes: cpu (default), cuda, cuda:1, mps."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run in RUN stopped.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
 def fit(
@@ -54,14 +59,14 @@ def fit(
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network on the rows of split train.
+    """Train a network on split train of training tables.
 
-    RECIPE.toml says which network learns which labels, and how; TABLE is what vidfer train dataset or vidfer train
-    label wrote. face_detector and face_analyzer make the packaged networks again, from the folder DATA of their
-    training data.
+    RECIPE.toml says which network learns which labels, and how (docs/training.md has all keys); TABLE is what vidfer
+    train dataset or vidfer train label wrote. face_detector and face_analyzer make the packaged networks again, from
+    the folder DATA of their training data.
 
     Checkpoints and the log go to RUN; a run that was stopped goes on with --resume and ends with the same weights.
-    Prints the figures of the best weights on what was held out, as one JSON object.
+    Prints the figures of the best weights on the held-out rows, as one JSON object.
     """
     given = {"epochs": epochs, "seed": seed, "threads": threads, "device": device}
     if network in (DETECTOR, ANALYZER):

@@ -23,21 +23,25 @@ if TYPE_CHECKING:
 Input = Annotated[Path, typer.Argument(metavar="TABLE|FOLDER")]
 Python = Annotated[
     Path | None,
-    typer.Option("--mediapipe-python", metavar="PYTHON", help="A Python that has MediaPipe; 0.10.21 needs no more."),
+    typer.Option(
+        "--mediapipe-python", metavar="PYTHON", help="A Python that has MediaPipe; 0.10.21 needs nothing else."
+    ),
 ]
 Landmarker = Annotated[
     Path | None,
-    typer.Option("--face-landmarker", metavar="FILE.task", help="The model for MediaPipe's Tasks API, of newer ones."),
+    typer.Option(
+        "--face-landmarker", metavar="FILE.task", help="The model file that newer versions of MediaPipe need."
+    ),
 ]
 TeacherFile = Annotated[
-    Path | None, typer.Option("--teacher", metavar="FILE.onnx", help="A network that tells expressions of a face.")
+    Path | None, typer.Option("--teacher", metavar="FILE.onnx", help="A network that judges pictures of faces.")
 ]
 TeacherLabels = Annotated[
     str | None,
     typer.Option(
         "--teacher-labels",
         metavar="NAME,...",
-        help="What its values are, in order: expressions, valence, arousal, - for others. Our own networks know.",
+        help="Its values in order: expressions, valence, arousal, - for others. Not needed if vidfer made it.",
     ),
 ]
 TeacherOutput = Annotated[
@@ -45,15 +49,16 @@ TeacherOutput = Annotated[
     typer.Option("--teacher-output", metavar="NAME", help="An output that holds them; all by default. Repeatable."),
 ]
 TeacherSize = Annotated[
-    int | None, typer.Option("--teacher-size", metavar="PX", min=8, help="Its pictures, where it takes any; or 224.")
+    int | None,
+    typer.Option("--teacher-size", metavar="PX", min=8, help="Side of its pictures, if it does not fix it; or 224."),
 ]
 TeacherMean = Annotated[
-    str, typer.Option("--teacher-mean", metavar="R,G,B", help="Taken off colours from 0 to 1; not for uint8.")
+    str, typer.Option("--teacher-mean", metavar="R,G,B", help="Subtracted from colours from 0 to 1; not for uint8.")
 ]
-TeacherStd = Annotated[str, typer.Option("--teacher-std", metavar="R,G,B", help="What is left is divided by.")]
-TeacherBgr = Annotated[bool, typer.Option("--teacher-bgr", help="It takes blue first.")]
+TeacherStd = Annotated[str, typer.Option("--teacher-std", metavar="R,G,B", help="What the difference is divided by.")]
+TeacherBgr = Annotated[bool, typer.Option("--teacher-bgr", help="Its pictures have blue first.")]
 TeacherMargin = Annotated[
-    float, typer.Option("--teacher-margin", metavar="M", help="Side of its pictures / longer side of the face.")
+    float, typer.Option("--teacher-margin", metavar="M", help="Side of the crop / longer side of the face.")
 ]
 Device = Annotated[
     str,
@@ -79,10 +84,11 @@ def label(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Write a training table again with labels by MediaPipe and by a teacher.
+    """Add labels by MediaPipe and by a teacher to a training table.
 
-    TABLE is what vidfer train dataset wrote; of a FOLDER all pictures below it become rows of split train. MediaPipe
-    gives 478 points and the box; where it finds no face the row is kept as it was, and face_found is false.
+    TABLE is what vidfer train dataset wrote; all pictures below a FOLDER become rows of split train. MediaPipe gives
+    478 points and the box; where it finds no face the row is kept as it was, and its face_found is false. A teacher
+    gives expression probabilities, valence and arousal.
     """
     wanted = mediapipe_python is not None or face_landmarker is not None
     if not wanted and teacher is None:
