@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the schema file itself
 
 
 def schema(name: Name = None, as_json: Json = False) -> None:
-    """Say what stands in the files of a result.
+    """Explain the columns and keys of vidfer's files.
 
     They are NAME.parquet (observations), NAME.tracks.parquet (tracks) and NAME.run.json (run); training_faces is what
     networks are trained on, and job what `vidfer jobs` reads. Without a name it says all of them.

@@ -38,7 +38,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="After an error, print its 
 def smooth(
     tables: Tables, smooth: Smooth = "medium", output: Output = None, quiet: Quiet = False, debug: Debug = False
 ) -> None:
-    """Smooth tables anew, without analysing again.
+    """Smooth tables again, without analysing again.
 
     FILE.parquet is what `vidfer process` wrote. Its raw columns stay, so nothing is lost: the same preset gives the
     same values again. The annotated video of `vidfer process`, which shows the former smoothing, is removed when the

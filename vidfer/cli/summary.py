@@ -60,7 +60,7 @@ def summary(
     max_lag: MaxLag = 2.0,
     debug: Debug = False,
 ) -> None:
-    """Say what faces showed: time on screen, emotions, changes, peaks, synchrony.
+    """Sum up what faces showed: time on screen, emotions, changes, peaks, synchrony.
 
     FILE is a table that `vidfer process` wrote, or a folder of them; several give one result. On the terminal the most
     important, in files everything: videos, faces, transitions, peaks and synchrony. docs/statistics.md defines every

@@ -77,10 +77,10 @@ Transport = Annotated[
     str | None, typer.Option("--transport", click_type=click.Choice(["tcp", "udp"]), help="Of RTSP; tcp.")
 ]
 MaxOutage = Annotated[
-    float | None, typer.Option("--max-outage", metavar="S", help="Give a camera up that was away for S seconds.")
+    float | None, typer.Option("--max-outage", metavar="S", help="Give up a camera that was away for S seconds.")
 ]
 Stall = Annotated[
-    float | None, typer.Option("--stall", metavar="S", help="Connect anew when the newest frame is S seconds old; 10.")
+    float | None, typer.Option("--stall", metavar="S", help="Reconnect when the newest frame is S seconds old; 10.")
 ]
 Serve = Annotated[
     str | None, typer.Option("--serve", metavar="HOST:PORT", help="Show the cameras in a page, and answer over REST.")

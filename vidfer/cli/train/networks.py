@@ -24,7 +24,7 @@ _NUMBERS = ("input_px", "parameters", "parameters_with_attention", "gflop")
 
 
 def networks(as_json: Json = False) -> None:
-    """Tell which networks can be trained, and what they cost.
+    """List the networks that can be trained, and what they cost.
 
     Parameters and operations (2 x multiply-adds) are those of a network of its usual size with 8 emotions, valence and
     arousal, 68 points and a box; ImageNet says whether it can start from weights of torchvision's layout.
