@@ -36,8 +36,18 @@ def run(capfd, *line):
 
 def printed(capfd, *line):
     code, out, err = run(capfd, *line)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert all(" rows with " in line for line in err.splitlines()), err
     return json.loads(out)
+
+
+def test_the_main_figures_are_told_in_words_too(made, capfd):
+    _, out, err = run(capfd, made / "right.onnx", "--data", made / "faces.parquet")
+    accuracy = json.loads(out)["networks"][0]["tasks"]["emotion"]["figures"]["accuracy"]
+    words = "right.onnx, 24 rows with emotion: accuracy {value:.3f} [{low:.3f}, {high:.3f}], macro_f1 0."
+    assert err.startswith(words.format(**accuracy))
+    firsts = [line.split(": ")[1].split()[0] for line in err.splitlines()]
+    assert firsts == ["accuracy", "ccc_valence", "nme", "iou"]
 
 
 def values(task):
@@ -258,5 +268,5 @@ def test_files_are_evaluated_without_torch(made, tmp_path):
     page = str(tmp_path / "page.html")
     line = ["train", "evaluate", str(made / "right.onnx"), "--data", str(made / "faces.parquet"), "--report", page]
     done = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr.count(": ")) == (0, 4)
     assert json.loads(done.stdout)["networks"][0]["kind"] == "onnx"

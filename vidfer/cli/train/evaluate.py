@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from vidfer.cli.train.packaged import ANALYZER, DETECTOR, ModelFile, Precision, 
 from vidfer.errors import UsageError
 
 _SUFFIXES = (".html", ".htm")
+_HEADLINES = ("accuracy", "macro_f1", "ccc_valence", "ccc_arousal", "nme", "iou")
 
 Models = Annotated[list[str], typer.Argument(metavar="MODEL...")]
 Data = Annotated[
@@ -44,7 +47,8 @@ def evaluate(
 
     MODEL is the folder of a run, an ONNX file that vidfer made, or face_analyzer, the packaged network. Prints one JSON
     object: every figure that the labels of the rows allow, with its 95 % interval, over all rows and by data set;
-    with --compare also how much better or worse the other networks are than the first, on the same rows.
+    with --compare also how much better or worse the other networks are than the first, on the same rows. The main
+    figures go to stderr, a line for each kind of label.
 
     face_detector and face_analyzer, with --data DATA (the folder of their training data), are measured by a protocol
     of their own, with figures by turn, size and light of the faces; face_analyzer also by class, on the same faces in
@@ -75,7 +79,24 @@ def evaluate(
             from vidfer.train.evaluation.page import write_page
 
             write_page(report, found, networks, split=split, tables=data, thumbnails=not no_thumbnails)
-    print(json.dumps(as_dict(found, split), indent=2))
+    told = as_dict(found, split)
+    print("\n".join(_headlines(told)), file=sys.stderr)
+    print(json.dumps(told, indent=2))
+
+
+def _headlines(told: Mapping[str, Any]) -> Iterator[str]:
+    """What people ask for first, a line for each network and each kind of label."""
+    for network in told["networks"]:
+        for task, result in network["tasks"].items():
+            figures = [_figure(name, result["figures"][name]) for name in _HEADLINES if name in result["figures"]]
+            yield f"{network['label']}, {result['rows']} rows with {task}: {', '.join(figures)}"
+
+
+def _figure(name: str, figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None:
+        return f"{name} unknown"
+    interval = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return f"{name} {figure['value']:.3f}{interval}"
 
 
 def _path(name: str, model: Path | None, precision: str) -> Path:
