@@ -26,7 +26,7 @@ def until_lost(watching, reason):
 
 def killed(camera, watching, loops):
     camera.kill()
-    watching.until(lambda c: c.state == "waiting")
+    until_lost(watching, "")
     camera.start()
 
 
@@ -38,7 +38,7 @@ def refused(camera, watching, loops):
 
 def frozen(camera, watching, loops):
     camera.freeze()
-    watching.until(lambda c: c.state == "waiting")
+    until_lost(watching, "nothing came")
     camera.thaw()
 
 
