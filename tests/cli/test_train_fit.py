@@ -107,12 +107,14 @@ def test_a_run_is_gone_on_with_by_what_it_was_begun_with(folder, capfd):
     (folder / "faces.parquet").rename(folder / "away")  # it is not read before that is known
     assert fit(folder, "run") == 2
     assert "holds a training run already" in capfd.readouterr().err
-    (folder / "away").rename(folder / "faces.parquet")
     assert fit(folder, "run", "--resume", "--seed", "3") == 2
     assert "seed=3 (was 0)" in capfd.readouterr().err
     (folder / "recipe.toml").write_text(RECIPE.replace("mixup = 0.3", "mixup = 0.1"))
     assert fit(folder, "run", "--resume") == 2
     assert "another recipe: give what it had" in capfd.readouterr().err
+    (folder / "recipe.toml").write_text(RECIPE.replace("steps_per_epoch = 2", "steps_per_epoch = 3"))
+    assert fit(folder, "run", "--resume") == 2
+    assert "steps_per_epoch=3 (was 2)" in capfd.readouterr().err
     (folder / "recipe.toml").write_text(RECIPE)
     table(folder / "faces.parquet", faces(25))
     assert fit(folder, "run", "--resume") == 2
@@ -140,7 +142,21 @@ def test_what_cannot_be_trained_is_refused_with_one_line(tmp_path, capfd, recipe
     assert out == ""
     assert says in err
     assert len(err.splitlines()) == 1
-    assert not (tmp_path / "run" / "last.safetensors").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_whose_steps_follow_from_its_rows_is_gone_on_with(folder):
+    (folder / "recipe.toml").write_text(RECIPE.replace("steps_per_epoch = 2", ""))
+    assert fit(folder, "run", "--epochs", "1", "--quiet") == 0
+    assert fit(folder, "run", "--resume", "--epochs", "2", "--quiet") == 0
+    assert json.loads((folder / "run" / "state.json").read_text())["epoch"] == 2
+
+
+def test_a_folder_of_the_user_stays_though_training_cannot_begin(folder):
+    (folder / "mine").mkdir()
+    (folder / "faces.parquet").write_bytes(b"x")
+    assert fit(folder, "mine/run") == 3
+    assert list((folder / "mine").iterdir()) == []
 
 
 def test_a_file_in_place_of_the_folder_of_the_run_is_one_line(folder, capfd):

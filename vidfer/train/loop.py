@@ -50,7 +50,7 @@ from vidfer.train.run_log import LOG, RunLog
 
 __all__ = [
     "BEST", "LAST", "LOG", "STATE", "LoopConfig", "Task", "TrainingProgress", "check_start", "fit", "learning_rate",
-    "load_weights", "make_optimizer", "read_weights", "update_ema",
+    "load_weights", "make_optimizer", "read_weights", "refuse_another", "stored_state", "update_ema",
 ]  # fmt: skip
 
 _log = logging.getLogger(__name__)
@@ -319,10 +319,8 @@ class _Run:
 
     def restore(self) -> None:
         tensors, stored = checkpoint.read(self.folder / LAST)
-        # Runs of older versions lack what was not yet known.
-        defaults = asdict(LoopConfig(epochs=1, steps_per_epoch=1)) | {"bf16": True}
-        state = self.state | {"settings": {}} | stored | {"config": defaults | stored["config"]}
-        self._refuse_another(state)
+        state = self.state | _completed(stored)
+        refuse_another(self.folder, state, self.state | {"config": self.asked})
         kinds = {"optimizer": {}, **checkpoint.split(tensors)}
         checkpoint.load_tensors(self.model, kinds["model"], self.folder)
         if self.ema is not None:
@@ -331,17 +329,38 @@ class _Run:
         self.config = replace(self.config, bf16=state["config"]["bf16"])
         self.state = state | {"config": asdict(self.config), "git_sha": self.state["git_sha"]}
 
-    def _refuse_another(self, stored: Mapping[str, Any]) -> None:
-        made, was_made = self.state["settings"], stored["settings"]
-        if other := sorted(key for key in made.keys() | was_made.keys() if made.get(key) != was_made.get(key)):
-            another = " and another ".join(other)
-            raise UsageError(f"cannot resume {self.folder} with another {another}: give what it had, or another folder")
-        before = stored["config"]
-        free = _CHANGEABLE | ({"bf16"} if self.asked["bf16"] is None else set())  # decided once, at the start
-        changed = [f"{k}={v} (was {before[k]})" for k, v in self.asked.items() if k not in free and v != before[k]]
-        if stored["task"] != self.task.name or changed:
-            different = ", ".join(changed) or f"task {self.task.name}"
-            raise UsageError(f"cannot resume {self.folder} with {different}: give what it had, or another folder")
+
+def stored_state(run_dir: Path) -> dict[str, Any] | None:
+    """Where the run in a folder stands; None where there is none.
+
+    Raises:
+        VidferError: Its checkpoint cannot be read.
+    """
+    return _completed(checkpoint.read(run_dir / LAST)[1]) if (run_dir / LAST).exists() else None
+
+
+def _completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """With what runs of older versions lack, since it was not yet known."""
+    defaults = asdict(LoopConfig(epochs=1, steps_per_epoch=1)) | {"bf16": True}
+    return {"settings": {}, **stored, "config": defaults | stored["config"]}
+
+
+def refuse_another(run_dir: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run by another `task`, `config` or `settings` than it has stored.
+
+    Raises:
+        UsageError: One of them differs.
+    """
+    made, was_made = asked["settings"], stored["settings"]
+    if other := sorted(key for key in made.keys() | was_made.keys() if made.get(key) != was_made.get(key)):
+        another = " and another ".join(other)
+        raise UsageError(f"cannot resume {run_dir} with another {another}: give what it had, or another folder")
+    config, before = asked["config"], stored["config"]
+    free = _CHANGEABLE | ({"bf16"} if config["bf16"] is None else set())  # decided once, at the start
+    changed = [f"{k}={v} (was {before[k]})" for k, v in config.items() if k not in free and v != before[k]]
+    if stored["task"] != asked["task"] or changed:
+        different = ", ".join(changed) or f"task {asked['task']}"
+        raise UsageError(f"cannot resume {run_dir} with {different}: give what it had, or another folder")
 
 
 def _ahead(batches: Iterator[Any]) -> Iterator[Any]:

@@ -75,11 +75,12 @@ def fit(
     with torch_needed():
         from vidfer.train.loop import check_start
         from vidfer.train.multitask.recipe import read_recipe
-        from vidfer.train.multitask.training import prepare_training
+        from vidfer.train.multitask.training import check_resume, prepare_training
 
         recipe = read_recipe(_recipe(network)).with_loop(**given)
-        check_start(recipe.loop_config(rows=1), run, resume=resume)
         with _watched(run, quiet=quiet) as line:
+            check_start(recipe.loop_config(rows=1), run, resume=resume)
+            check_resume(recipe, run)
             training = prepare_training(recipe, data, None if quiet else counting("looking at pictures"))
             best = _trained(training, run, line, resume=resume, quiet=quiet)
     print(json.dumps({"run": str(run), "best": best}, indent=2))
@@ -87,8 +88,9 @@ def fit(
 
 @contextmanager
 def _watched(run: Path, *, quiet: bool) -> Iterator[ProgressLine]:
-    """Show what happens, and end with one line when somebody stops it."""
+    """Show what happens, end with one line when somebody stops it, and leave no empty folder."""
     line = ProgressLine(sys.stderr, live=is_live(sys.stderr))
+    missing = [folder for folder in (run, *run.parents) if not folder.exists()]
     with stoppable(), logs_shown(line, sys.stderr, debug=False, quiet=quiet):
         try:
             yield line
@@ -96,6 +98,9 @@ def _watched(run: Path, *, quiet: bool) -> Iterator[ProgressLine]:
             raise Interrupted(_left(run), stop.exit_code) from None
         finally:
             line.clear()
+            with suppress(OSError):  # one is not empty
+                for folder in missing:
+                    folder.rmdir()
 
 
 def _trained(training: Training, run: Path, line: ProgressLine, *, resume: bool, quiet: bool) -> Mapping[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vidfer.train.datasets.table import read_pieces
-from vidfer.train.loop import TrainingProgress, fit
+from vidfer.train.loop import TrainingProgress, fit, refuse_another, stored_state
 from vidfer.train.multitask.recipe import Recipe
 from vidfer.train.multitask.rows import Prepared, prepare, used_labels
 from vidfer.train.multitask.sampling import classes_of
@@ -77,6 +77,21 @@ def prepare_training(
         settings={"recipe": _stored(recipe), "data": {"rows": len(prepared.rows), "sha256": prepared.sha256}},
         notes=tuple(_notes(recipe, prepared, task)),
     )
+
+
+def check_resume(recipe: Recipe, run: Path) -> None:
+    """Refuse to go on with a run by another recipe, as `Training.fit` does: looking at its pictures may take long.
+
+    Raises:
+        UsageError: The recipe, or the seed, is not that of the run.
+    """
+    stored = stored_state(run)
+    if stored is None:
+        return
+    config = asdict(recipe.loop_config(rows=1))
+    of_data = {key: stored["config"][key] for key in ("steps_per_epoch", "warmup_steps") if key not in recipe.loop}
+    settings = {**stored["settings"], "recipe": _stored(recipe)}
+    refuse_another(run, stored, {"task": recipe.name, "config": config | of_data, "settings": settings})
 
 
 def _stored(recipe: Recipe) -> dict[str, Any]:
