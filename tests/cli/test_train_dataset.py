@@ -81,5 +81,11 @@ def test_a_table_is_replaced_only_when_told(photos, tmp_path, capfd):
     assert "there is no folder" in capfd.readouterr().err
 
 
+def test_a_table_has_the_name_of_a_table(photos, tmp_path, capfd):
+    assert run("folders", photos, "-o", tmp_path / "t.png", *OPTIONS) == 2
+    assert "give -o a name that ends in .parquet, got" in capfd.readouterr().err
+    assert not (tmp_path / "t.png").exists()
+
+
 def test_the_command_line_knows_every_format():
     assert set(dataset.FORMATS) == set(FORMATS)

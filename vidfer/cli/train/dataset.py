@@ -149,7 +149,9 @@ def dataset(
 
 
 def check_output(table: Path, *, overwrite: bool) -> None:
-    """Refuse a table that is there already, or a folder that is not, before anything is read."""
+    """Refuse a name of something else, a table that is there, or a folder that is not, before anything is read."""
+    if table.suffix.casefold() != ".parquet":
+        raise UsageError(f"a training table is a Parquet file: give -o a name that ends in .parquet, got {table}")
     if table.exists() and not overwrite:
         raise UsageError(f"{table} is there already: choose --overwrite, or another file with -o")
     if not table.parent.is_dir():
