@@ -74,6 +74,23 @@ def test_affectnet_as_lists(tmp_path):
     np.testing.assert_array_equal(splits["train"].box_px[0], [3, 4, 33, 35])
 
 
+def test_rows_of_affectnet_with_a_box_or_points_that_say_nothing_keep_their_expression(tmp_path):
+    file = layouts.affectnet_csv(tmp_path, "training", [(k, 0.1, 0.2) for k in range(6)])
+    header, *lines = (line.split(",") for line in file.read_text().splitlines())
+    lines[0][1:5] = ["NULL"] * 4
+    lines[1][1:5] = ["3", "4", "-5", "6"]
+    lines[2][1:5] = ["3", "4", "5", ""]
+    lines[3][1:5] = [""] * 4
+    lines[4][5] = "NULL"
+    file.write_text("\n".join(map(",".join, [header, *lines])))
+    splits, summary = build(tmp_path, "affectnet", file, source=Source(images=tmp_path / "pictures"), **NO_VAL)
+    assert names(splits["train"]) == list(EMOTIONS[:6])
+    assert np.isnan(splits["train"].box_px).all(1).tolist() == [True] * 4 + [False] * 2
+    assert np.isnan(splits["train"].points[68]).all((1, 2)).tolist() == [False] * 4 + [True, False]
+    assert summary["left_out"] == {}
+    assert summary["labels_left_out"] == {"box has no size or is no number": 3, "not 68 points": 1}
+
+
 def test_annotations_of_affectnet_that_are_missing_or_no_numbers_are_counted(tmp_path):
     root = layouts.affectnet_npy(tmp_path / "a", {"val_set": [(1, 0, 0)] * 4})
     (root / "val_set/annotations/1_val.npy").unlink()

@@ -40,7 +40,7 @@ def read_affectnet(paths: Sequence[Path], source: Source) -> Iterator[Sample]:
 def _folders(path: Path) -> list[tuple[Path, str | None]]:
     inner = sorted(p for p in path.iterdir() if p.name in SPLIT_NAMES and p.is_dir()) if path.is_dir() else []
     found: list[tuple[Path, str | None]] = [(p, SPLIT_NAMES[p.name]) for p in inner] or [
-        (path, SPLIT_NAMES.get(path.name))
+        (path, SPLIT_NAMES.get(path.absolute().name))
     ]
     for folder, _ in found:
         missing = [name for name in ("images", "annotations") if not (folder / name).is_dir()]
@@ -80,14 +80,22 @@ def _load(path: str) -> F32 | None:
 def _read_list(path: Path, source: Source) -> Iterator[Sample]:
     split = {"training": "train", "validation": "val"}.get(path.stem.casefold())
     for where, (name, *told, x, y, w, h, landmarks) in read_lines(path, _COLUMNS, source.tally, _MORE):
-        affect, box = numbers(told), numbers([x, y, w, h])
-        points = numbers(landmarks.split(";")) if landmarks else None
-        if affect is None or box is None or (landmarks and points is None):
+        affect = numbers(told)
+        if affect is None:
             source.tally.leave_out("a value is no number", where)
             continue
+        box, points = _given([x, y, w, h]), _given(landmarks.split(";"))
         labels = _labels(affect.tolist(), box, points, where, source)
         if labels is not None and (picture := source.picture(name, path.parent, where)) is not None:
             yield Sample(where=where, picture=picture, group=source.group_of(name), split=split, labels=labels)
+
+
+def _given(texts: list[str]) -> F32 | None:
+    """Numbers, as none at all where one of them is something else; None where there is no text."""
+    if not any(texts):
+        return None
+    values = numbers(texts)
+    return np.zeros(0, np.float32) if values is None else values
 
 
 def _labels(affect: list[float], box: F32 | None, points: F32 | None, where: str, source: Source) -> Labels | None:
@@ -103,9 +111,12 @@ def _labels(affect: list[float], box: F32 | None, points: F32 | None, where: str
     if points is not None and len(points) != 2 * 68:
         source.tally.drop_label("not 68 points", where)
         points = None
+    if box is not None and not (len(box) == 4 and np.isfinite(box).all() and min(box[2:]) > 0):
+        source.tally.drop_label("box has no size or is no number", where)
+        box = None
     return Labels(
         emotion=emotion,
         valence_arousal=(valence, arousal) if known else None,
-        box=None if box is None or np.isnan(box).all() else (*map(float, box),),  # type: ignore[arg-type]
+        box=None if box is None else (*map(float, box),),  # type: ignore[arg-type]
         points={} if points is None else {68: points.reshape(68, 2)},
     )
