@@ -1,4 +1,4 @@
-"""Signs of life: a number that grows while this process reads a video, for whoever watches over it.
+"""Signs of life: a number that changes while this process reads a video, for whoever watches over it.
 
 It belongs to the whole process, as logs do: what reads is far below what ends workers that have stopped reading, and
 nothing between them has to know.
@@ -21,7 +21,7 @@ _counter: Counter = SimpleNamespace(value=0)
 
 def sign() -> None:
     """Something was read: a packet, a block of bytes, a part of a table."""
-    _counter.value += 1  # threads may overwrite each other's: it grows all the same
+    _counter.value += 1  # threads may overwrite each other's: it changes all the same, which is what counts
 
 
 def count_in(counter: Counter) -> None:
