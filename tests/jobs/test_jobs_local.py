@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from archive import OPTIONS, archive, clip, definition, ledger, manifest, rows
+from pretended import Executor
 
 from vidfer.cli import app as cli
 from vidfer.cli import jobs as command
@@ -165,6 +166,40 @@ def test_status_and_report_say_how_it_stands(job, tmp_path, capfd):
     text = (tmp_path / "report.md").read_text()
     assert "## 1 rejected: FILE is empty" in text
     assert str(job.parent / "videos" / "empty.mp4") in text
+
+
+def test_what_was_never_run_has_no_figures(tmp_path, capfd):
+    path = definition(tmp_path)
+    for what in ("status", "report"):
+        assert cli.run(["jobs", what, str(path)]) == 3
+        said = capfd.readouterr()
+        assert said.out == ""
+        assert said.err == (
+            f"vidfer: error: nothing was run into {tmp_path / 'out'} yet: start it with `vidfer jobs run {path}`\n"
+        )
+
+
+def test_videos_that_are_not_named_any_more_are_still_counted(copy_of_job, capfd):
+    path = job_in_place(copy_of_job)
+    path.write_text(path.read_text().replace('["videos", "gone.mp4"]', '["videos/clip1.mp4"]'))
+    assert cli.run(["jobs", "run", str(path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["total"] == 1
+    assert cli.run(["jobs", "status", str(path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["total"] == 7
+
+
+def test_what_an_executor_prints_is_none_of_the_data(tmp_path, monkeypatch, capfd):
+    class Talking(Executor):
+        def submit(self, task):
+            print("(raylet) a worker died")
+            super().submit(task)
+
+    clip(tmp_path / "videos" / "a.mp4")
+    monkeypatch.setattr(command, "_start", lambda job: Talking(job.folder / "ledger"))
+    assert cli.run(["jobs", "run", str(definition(tmp_path)), "--json"]) == 0
+    said = capfd.readouterr()
+    assert json.loads(said.out)["done"] == 1
+    assert "(raylet) a worker died" in said.err
 
 
 BAD = {

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ import typer
 from vidfer.cli.process import INTERRUPTED, PARTIAL, Debug, Quiet
 from vidfer.cli.progress import ProgressLine, clock, is_live, logs_shown
 from vidfer.cli.stopping import Interrupted, stoppable
+from vidfer.errors import InputError
 
 if TYPE_CHECKING:
     from vidfer.jobs.definition import Job
@@ -81,7 +83,8 @@ def _run(definition: Path, shard: str | None, again: Sequence[str], *, as_json: 
     shown = _Shown(line)
 
     try:
-        with stoppable(), logs_shown(line, sys.stderr, debug=debug, quiet=quiet):
+        # Ray prints what befell its workers, on stdout, which is for data.
+        with stoppable(), logs_shown(line, sys.stderr, debug=debug, quiet=quiet), redirect_stdout(sys.stderr):
             try:
                 tally = run_job(job, _start, shard=part, again=again, tell=None if quiet else shown.update)
             finally:
@@ -105,7 +108,10 @@ def _start(job: Job) -> Executor:
 
 @app.command("status")
 def status(definition: Definition, as_json: Json = False, debug: Debug = False) -> None:
-    """Show how far a job is, while it runs or after it."""
+    """Show how far a job is, while it runs or after it.
+
+    All that its folder holds is counted, also of videos that JOB.toml does not name any more.
+    """
     from vidfer.jobs.text import as_table
 
     found = _read(definition)
@@ -132,7 +138,11 @@ def _read(definition: Path) -> Status:
     from vidfer.jobs.definition import read_definition
     from vidfer.jobs.status import read_status
 
-    return read_status(Dataset(read_definition(definition).folder))
+    dataset = Dataset(read_definition(definition).folder)
+    found = read_status(dataset)
+    if not found.total:
+        raise InputError(f"nothing was run into {dataset.folder} yet: start it with `vidfer jobs run {definition}`")
+    return found
 
 
 class _Shown:

@@ -72,7 +72,8 @@ class Status:
 
     Attributes:
         folder: Of the data set.
-        total: Sources, as the last runs saw them.
+        total: Sources that the last runs saw, or all that are settled where those are more: also of videos that the
+            definition does not name any more.
         states: How many are "done", "failed", "rejected".
         units: How many different contents are done.
         frames: Analysed ones in them.
