@@ -57,7 +57,11 @@ def test_a_folder_becomes_a_table_and_the_classes_of_each_split_are_printed(phot
         (("--class", "odd=-", "--group", "("), 2, "no regular expression"),
         (("--class", "odd=-", "--val-share", "1"), 2, "--val-share must be from 0"),
         (("--class", "odd=-", "--needs", "joy"), 2, "no such label; choose from emotion"),
-        (("--class", "odd=-", "--needs", "box"), 3, "left out were: 21 x no box (the first: happy/p0_0.png)"),
+        (
+            ("--class", "odd=-", "--needs", "box"),
+            3,
+            "no row is left for t.parquet (left out were: 21 x no box (the first: happy/p0_0.png)",
+        ),
         (("--class", "odd=-", "--group", "^(anna)"), 2, "--group ^(anna) finds nothing in the name of any picture"),
         (("--only-set", "mine"), 2, "--only-set means nothing to folders: it is for parquet"),
         (("--emotion", "mood"), 2, "--emotion means nothing to folders: it is for parquet"),

@@ -37,6 +37,12 @@ def test_pictures_of_a_folder_get_soft_labels(tmp_path, capfd):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p", "t.parquet"]
 
 
+def test_a_folder_without_pictures_is_told_by_the_name_of_the_table_that_was_asked_for(tmp_path, capfd):
+    (tmp_path / "p").mkdir()
+    assert run(tmp_path / "p", "-o", tmp_path / "t.parquet", *TEACHER, "--device", "cpu") == 3
+    assert "no row is left for t.parquet (there was none to begin with)\n" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [

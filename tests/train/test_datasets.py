@@ -521,7 +521,7 @@ def test_large_pictures_are_cut_to_the_face_and_labels_move_along(tmp_path):
 
 
 NOWHERE = {
-    "affectnet": "lacks the folder images and annotations",
+    "affectnet": "nowhere is not there: AffectNet is a folder",
     "fer2013": "cannot read",
     "ferplus": "fer2013.csv is missing",
     "folders": "no folder at",
@@ -538,6 +538,12 @@ def test_what_is_not_there_is_one_line(tmp_path, kind):
     with pytest.raises(DataError, match=NOWHERE[kind]):
         build(tmp_path, kind, tmp_path / "nowhere")
     assert not list(tmp_path.glob("table*"))
+
+
+def test_a_folder_of_affectnet_that_lacks_one_names_it(tmp_path):
+    (tmp_path / "a/images").mkdir(parents=True)
+    with pytest.raises(DataError, match="a lacks the folder annotations: AffectNet is"):
+        build(tmp_path, "affectnet", tmp_path / "a")
 
 
 @pytest.mark.parametrize(

@@ -183,8 +183,9 @@ def describe(summary: Mapping[str, Any]) -> Iterator[str]:
         if key != "face_not_found" or any(split[key] for split in splits.values()):
             yield _line(name, [split[key] for split in splits.values()])
     for title, key in (("expression", "emotion"), ("labels", "labels")):
-        yield title
-        for name in dict.fromkeys(name for split in splits.values() for name in split[key]):
+        names = dict.fromkeys(name for split in splits.values() for name in split[key])
+        yield from [title] * bool(names)
+        for name in names:
             yield _line(f"  {name}", [split[key].get(name, 0) for split in splits.values()])
     for title, key in (("left out", "left_out"), ("labels left out", "labels_left_out")):
         if summary[key]:

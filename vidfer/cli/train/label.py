@@ -145,6 +145,6 @@ def _as_table(given: Path, output: Path, tally: Tally) -> Iterator[Path]:
     from vidfer.train.datasets.splits import SplitOptions
 
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-        table = Path(folder) / "pictures.parquet"
+        table = Path(folder) / output.name  # which errors name
         build_table("pictures", [given], table, Source(tally=tally), BuildOptions(split=SplitOptions(val_share=0)))
         yield table

@@ -45,9 +45,10 @@ def _folders(path: Path) -> list[tuple[Path, str | None]]:
     for folder, _ in found:
         missing = [name for name in ("images", "annotations") if not (folder / name).is_dir()]
         if missing:
+            lack = f"lacks the folder {' and '.join(missing)}" if folder.is_dir() else "is not there"
             raise DataError(
-                f"{folder} lacks the folder {' and '.join(missing)}: AffectNet is a folder with images/ and "
-                "annotations/, on its own or in train_set/ and val_set/, or a CSV file"
+                f"{folder} {lack}: AffectNet is a folder with images/ and annotations/, on its own or in train_set/ "
+                "and val_set/, or a CSV file"
             )
     return found
 

@@ -111,7 +111,8 @@ def build_table(
         if "summary" in made:  # all rows were looked at, and none was left
             tally = source.tally
             reasons = (f"{n} x {why} (the first: {tally.first[why]})" for why, n in tally.left_out.items())
-            error.add_note("; ".join(reasons) or "there was none to begin with")
+            told = "; ".join(reasons)
+            error.add_note(f"(left out were: {told})" if told else "(there was none to begin with)")
         raise
     return dict(made["summary"])
 

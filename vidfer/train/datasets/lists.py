@@ -33,7 +33,8 @@ def read_lines(
             names = [name.strip().casefold() for name in next(reader, [])]
             missing = [name for name in needed if name.casefold() not in names]
             if missing:
-                raise DataError(f"{path} lacks the columns {_some(missing)}; it has {_some(names) or 'none'}")
+                columns = f"column{'s' * (len(missing) > 1)} {_some(missing)}"
+                raise DataError(f"{path} lacks the {columns}; it has {_some(names) or 'none'}")
             places = [names.index(n.casefold()) if n.casefold() in names else -1 for n in (*needed, *optional)]
             for line in reader:
                 where = f"{path.name}, line {reader.line_num}"

@@ -107,7 +107,7 @@ def write_table(path: Path, faces: Iterable[Face], made: Mapping[str, Any] | Non
             writer.write_batch(batch)
             rows += len(piece)
         if not rows:
-            raise DataError(f"no row is left for {path}; left out were:")
+            raise DataError(f"no row is left for {path.name}")
         footer = {"table": _TABLE, "version": schema.SCHEMA_VERSION, "vidfer_version": __version__, "made": made or {}}
         writer.add_key_value_metadata({FOOTER_KEY: json.dumps(footer, ensure_ascii=False)})
     return rows
