@@ -133,8 +133,10 @@ def make_exporter(name: str) -> Exporter:
     """
     wanted = find_format(name)
     module, maker = wanted.maker
-    # Read when they are loaded: TensorFlow would tell about the processor, and Keras could run on something else.
+    # Read when they are loaded: TensorFlow would tell about the processor and, whatever the level, about oneDNN, and
+    # Keras could run on something else.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         made: Exporter = getattr(import_module(f"vidfer.train.exporters.{module}"), maker)()
