@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="THE TRAINING LOOP IS NOT TESTED: no
 
 from vidfer.errors import DataError, ModelError, OutputError, UsageError  # noqa: E402
 from vidfer.train import checkpoint, loop  # noqa: E402
-from vidfer.train.optimizing import bfloat16_helps  # noqa: E402
+from vidfer.train.optimizing import bfloat16_helps, warm_statistics  # noqa: E402
 
 CONFIG = loop.LoopConfig(
     epochs=5,
@@ -221,6 +221,16 @@ def test_statistics_of_norms_forget_their_start_in_the_first_steps(tmp_path):
     for which in ("best", "last"):
         weights, _ = loop.read_weights(tmp_path, which)
         assert weights["0.running_var"].tolist() == pytest.approx([0.02**2 / 12] * 3, rel=0.1)
+
+
+def test_statistics_of_norms_follow_a_network_that_grows_in_the_first_steps():
+    norm = torch.nn.BatchNorm1d(1)
+    for step in range(10):
+        warm_statistics(norm, step)
+        pictures = 1.3**step * torch.linspace(-1, 1, 64)[:, None]
+        norm(pictures)
+    # By what it lags behind in each layer, a deep network is off many times over.
+    assert 0.7 < float(norm.running_var.sqrt() / pictures.std()) < 1
 
 
 def test_the_average_forgets_its_random_start_in_a_short_run_too():

@@ -42,15 +42,16 @@ def learning_rate(step: int, config: LoopConfig, reductions: int = 0) -> float:
 
 
 def warm_statistics(model: nn.Module, step: int) -> None:
-    """Let the running statistics of norms be the mean of the first batches, before they move as usual.
+    """Let the running statistics of norms follow the first batches closely, before they move as usual.
 
     They start from a variance of 1, while depthwise convolutions with new weights give one of 0.001: for a hundred
-    steps, many epochs of a small set, such a network says the same of every picture when it is evaluated. MobileNetV2,
-    after it had learned 32 pictures by heart in 20 steps: cross-entropy 2.9, so begun 0.0002.
+    steps, many epochs of a small set, such a network would say the same of every picture when it is evaluated. And in
+    the first steps weights change so fast that the mean of all batches so far lags behind: `resnet18_small`, after 12
+    steps on 24 faces, had an NME of 135 with that, 7 with the last quarter of the batches.
     """
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.momentum = max(_MOMENTUM, 1 / (1 + step))
+            module.momentum = max(_MOMENTUM, 4 / (4 + step))
 
 
 @torch.no_grad()
