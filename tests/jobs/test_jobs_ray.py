@@ -23,7 +23,7 @@ RAY = 'kind = "ray"\nmemory_gb = 0.5\nretries = 10\n'
 
 def environment():
     """Ray's processes find vidfer and our pretended workers; no cluster of somebody else's is used."""
-    path = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([*map(str, (HERE, HERE.parent, HERE.parents[1])), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path, "RAY_ADDRESS": "", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
