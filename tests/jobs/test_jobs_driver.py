@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from archive import definition, ledger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretended import Executor, record
+from small_archive import definition, ledger
 
 from vidfer.errors import InputError, OutputError, UsageError
 from vidfer.jobs.dataset import Dataset

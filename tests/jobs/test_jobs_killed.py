@@ -5,9 +5,9 @@ import random
 import signal
 
 import pytest
-from archive import clip, definition, ledger
 from kill_jobs import beside, differences, driver, kill_and_go_on, wait_gone, workers_of
 from patience import PATIENCE_S, until
+from small_archive import clip, definition, ledger
 
 from vidfer.cli import app as cli
 

@@ -10,8 +10,8 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from archive import OPTIONS, archive, clip, definition, ledger, manifest, rows
 from pretended import Executor
+from small_archive import OPTIONS, archive, clip, definition, ledger, manifest, rows
 
 from vidfer.cli import app as cli
 from vidfer.cli import jobs as command

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from archive import archive, clip, definition, manifest
 from kill_jobs import beside, differences
+from small_archive import archive, clip, definition, manifest
 
 from vidfer.cli import app as cli
 from vidfer.errors import VidferError

@@ -9,10 +9,10 @@ from pathlib import Path
 import av
 import pyarrow.parquet as pq
 import pytest
-from archive import CLIP, definition, ledger, manifest
 from hypothesis import given
 from hypothesis import strategies as st
 from pretended import record
+from small_archive import CLIP, definition, ledger, manifest
 
 from vidfer.errors import InputError
 from vidfer.jobs.dataset import Dataset

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import av
 import pytest
-from archive import CLIP, clip, definition, ledger, manifest
+from small_archive import CLIP, clip, definition, ledger, manifest
 
 from vidfer.alive import count_in
 from vidfer.errors import InputError

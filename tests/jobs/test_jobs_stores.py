@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from archive import archive, clip, definition, manifest
+from small_archive import archive, clip, definition, manifest
 from store_server import ACCOUNT, KEY, TOKEN
 
 s3fs = pytest.importorskip("s3fs", reason="OBJECT STORES ARE NOT TESTED: no s3fs (the extra `cloud`)")
