@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="THE TRAINING LOOP IS NOT TESTED: no
 
 from vidfer.errors import DataError, ModelError, OutputError, UsageError  # noqa: E402
 from vidfer.train import checkpoint, loop  # noqa: E402
-from vidfer.train.optimizing import bfloat16_helps, warm_statistics  # noqa: E402
+from vidfer.train.optimizing import bfloat16_helps  # noqa: E402
 
 CONFIG = loop.LoopConfig(
     epochs=5,
@@ -204,50 +204,6 @@ def test_a_gradient_that_is_not_finite_never_gets_into_the_weights(tmp_path, cli
     with pytest.raises(DataError, match="gradient of tiny pictures is not finite at step 0"):
         loop.fit(task, replace(CONFIG, clip_norm=clip_norm), tmp_path)
     assert all(torch.equal(value, before[key]) for key, value in task.model.named_parameters())
-
-
-def test_statistics_of_norms_forget_their_start_in_the_first_steps(tmp_path):
-    class Faint(_Task):
-        """Pictures that hardly differ, as new depthwise convolutions make them."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(192, 2))
-
-        def batches(self, epoch: int, generator_seed: int) -> Iterator[Any]:
-            return (0.02 * batch for batch in super().batches(epoch, generator_seed))
-
-    loop.fit(Faint(), CONFIG, tmp_path)
-    for which in ("best", "last"):
-        weights, _ = loop.read_weights(tmp_path, which)
-        assert weights["0.running_var"].tolist() == pytest.approx([0.02**2 / 12] * 3, rel=0.1)
-
-
-def test_statistics_of_norms_follow_a_network_that_grows_in_the_first_steps():
-    norm = torch.nn.BatchNorm1d(1)
-    for step in range(10):
-        warm_statistics(norm, step)
-        pictures = 1.3**step * torch.linspace(-1, 1, 64)[:, None]
-        norm(pictures)
-    # By what it lags behind in each layer, a deep network is off many times over.
-    assert 0.7 < float(norm.running_var.sqrt() / pictures.std()) < 1
-
-
-def test_the_average_forgets_its_random_start_in_a_short_run_too():
-    model, ema = torch.nn.BatchNorm1d(1), torch.nn.BatchNorm1d(1)
-    torch.nn.init.constant_(ema.weight, 1e6)
-    for step in range(66):  # an epoch of a small set
-        torch.nn.init.constant_(model.weight, float(step))
-        model.running_mean.fill_(float(step))
-        model.num_batches_tracked += 1
-        loop.update_ema(ema, model, 0.999, step)
-    # As a line grows, the mean of a tenth of the steps lags so much behind it.
-    for averaged in (ema.weight, ema.running_mean):
-        assert 0.88 * 65 < float(averaged.detach()) < 65
-    assert ema.num_batches_tracked == 66
-    before = float(ema.weight.detach())
-    loop.update_ema(ema, model, 0.999, 100_000)
-    assert float(ema.weight.detach()) - before == pytest.approx((65 - before) / 1000, rel=1e-2)
 
 
 def test_weights_without_average_are_those_of_the_last_step(tmp_path):

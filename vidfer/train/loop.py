@@ -44,7 +44,6 @@ from vidfer.train.optimizing import (
     moments,
     restore_moments,
     update_ema,
-    warm_statistics,
 )
 from vidfer.train.run_log import LOG, RunLog
 
@@ -233,7 +232,6 @@ class _Run:
         taken: list[dict[str, float]] = []
         for batch in _ahead(islice(self.task.batches(epoch, seed), config.steps_per_epoch)):
             step = epoch * config.steps_per_epoch + len(taken)
-            warm_statistics(self.model, step)
             taken.append(self._step(_to_device(batch, config.device), step))
             if self.ema is not None:
                 update_ema(self.ema, self.model, config.ema_decay, step)
